@@ -1,0 +1,63 @@
+/**
+ * The failures we expect. Every room throws these and nothing else on purpose; whatever arrives with another type is a
+ * bug, reaches the log whole, and is answered as a 500.
+ */
+export type FailureCode =
+  /** No upstream has the image, and neither have we. */
+  | 'IMAGE_UNKNOWN'
+  /** The image is known, but something its clients need is not held and cannot be fetched (offline). */
+  | 'IMAGE_INCOMPLETE'
+  /** The image has no file, or none at that index. */
+  | 'FILE_UNKNOWN'
+  | 'ICON_UNKNOWN'
+  /** The origins of an image form a ring, or a chain longer than we follow. */
+  | 'ANCESTRY_BROKEN'
+  /** A client's request has a parameter that means nothing; `fields` says which. */
+  | 'QUERY_INVALID'
+  /** An upstream could not be reached, or fell silent. Trying again later may help. */
+  | 'UPSTREAM_UNREACHABLE'
+  /** An upstream answered, but not with what it promised or what its protocol demands. */
+  | 'UPSTREAM_MISBEHAVED'
+  /** The data directory has no room left for what was to be kept. */
+  | 'STORE_FULL'
+  /** The disk refused, or what is on it is not what we wrote. */
+  | 'STORE_BROKEN'
+  /** Another process owns the data directory. */
+  | 'STORE_LOCKED'
+  /** The data directory was written by a newer release, or is not one of ours. */
+  | 'STORE_UNUSABLE'
+  | 'CONFIG_INVALID'
+  /** The mirror is closing and takes nothing new. */
+  | 'CLOSING'
+
+/** One offending field of a request, in IMGAPI's words (sdc-imgapi docs/index.md, "Errors"). */
+export interface FieldFailure {
+  readonly field: string
+  readonly code: 'MissingParameter' | 'Missing' | 'Invalid' | 'NotAllowed'
+  readonly message?: string
+}
+
+/** A failure we expect. The message names the thing it was about, so that one log line is enough. */
+export class MirrorError extends Error {
+  override readonly name = 'MirrorError'
+  readonly fields: readonly FieldFailure[] | undefined
+
+  constructor(
+    readonly code: FailureCode,
+    message: string,
+    options: { cause?: unknown; fields?: readonly FieldFailure[] } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.fields = options.fields
+  }
+}
+
+/** Whether `error` is a failure we expect, of one of `codes` if any are given. */
+export function isMirrorError(error: unknown, ...codes: FailureCode[]): error is MirrorError {
+  return error instanceof MirrorError && (codes.length === 0 || codes.includes(error.code))
+}
+
+/** Whether `error` carries this `code`, as Node's system errors do (`ENOENT`, `ENOSPC`...). */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}

@@ -1,0 +1,30 @@
+import type { Manifest } from './manifest.js'
+
+/** What an upstream says of an image, at the moment it says so. */
+export interface Statement {
+  readonly manifest: Manifest
+  /**
+   * Per entry of `manifest.files`: where this upstream says the file is, in words only that upstream understands (a v1
+   * manifest's `path` and `url`, as JSON). `undefined` where the protocol leaves no choice.
+   */
+  readonly whereabouts: readonly (string | undefined)[]
+}
+
+/** Something in an upstream's list that is no usable manifest. It does not spoil the rest of the list. */
+export interface SetAside {
+  /** The uuid if it had one, else its place in the list, such as `#17`. */
+  readonly what: string
+  readonly reason: string
+}
+
+/** What one upstream says of an image, and when we heard it. */
+export interface Claim extends Statement {
+  /** The configured name of the upstream. */
+  readonly upstream: string
+  /** False for an image that is not in the upstream's list but was answered when asked for by uuid. */
+  readonly isListed: boolean
+  readonly firstHeardMs: number
+  readonly lastHeardMs: number
+  /** When the upstream stopped listing it (or answered 404); `undefined` while it stands. */
+  readonly withdrawnMs: number | undefined
+}

@@ -1,0 +1,137 @@
+import type { Readable } from 'node:stream'
+import type { Digest } from '../images/digest.js'
+import type { ListQuery } from '../images/list-query.js'
+import type { Manifest } from '../images/manifest.js'
+import type { Uuid } from '../images/uuid.js'
+
+/** Images that answer a query, in the order they are to be served. */
+export interface ImageList {
+  readonly manifests: readonly Manifest[]
+  /** Changes whenever any list may have changed; equal revisions mean equal answers to equal queries. */
+  readonly revision: number
+}
+
+/** An image file that exists, as far as it can be described without fetching a byte of it. */
+export interface FileOnOffer {
+  readonly manifest: Manifest
+  readonly fileIndex: number
+  readonly sizeBytes: number
+  /** What we measured of the bytes: only of a file that is held and verified. */
+  readonly held: HeldFacts | undefined
+  /**
+   * Starts reading. A file that is not held is fetched, or the fetch under way joined; resolves once an upstream has
+   * begun to deliver, so that a failure before the first byte can still be answered with a status.
+   * `signal` aborts the waiting only; the fetch goes on.
+   * @throws MirrorError UPSTREAM_UNREACHABLE, UPSTREAM_MISBEHAVED, STORE_FULL, STORE_BROKEN, IMAGE_INCOMPLETE (offline).
+   */
+  open(signal: AbortSignal): Promise<OpenFile>
+}
+
+export interface HeldFacts {
+  readonly sha256: string
+  readonly sha1: string
+  readonly md5: string
+  readonly keptMs: number
+}
+
+/** A file being read. Close it when no stream of it is wanted any more; streams still open end with it. */
+export interface OpenFile {
+  /** The file's MD5: measured if held, else what the upstream's Content-MD5 said, else unknown. */
+  readonly md5: Digest | undefined
+  /**
+   * The bytes from `startBytes` up to, not including, `endBytes`, at the reader's own pace. The last `holdback` bytes of
+   * the range (at least one) come only when the whole file is verified. Fails, having delivered less than asked, when
+   * that cannot be; destroying it harms nobody else.
+   */
+  stream(startBytes: number, endBytes: number): Readable
+  close(): Promise<void>
+}
+
+/** The chunk hashes of a held file, for mirrors behind us. */
+export interface FileChunks {
+  readonly sizeBytes: number
+  readonly sha256: string
+  readonly sha1: string
+  readonly md5: string
+  readonly chunkBytes: number
+  /** SHA-256 of every `chunkBytes` of the file in order, lower-case hex. */
+  readonly chunks: readonly string[]
+}
+
+export interface IconOnOffer {
+  readonly contentType: 'image/jpeg' | 'image/gif' | 'image/png'
+  readonly bytes: Buffer
+  readonly keptMs: number
+}
+
+/** What the mirror answers, before any protocol has dressed it. */
+export interface Mirror {
+  /**
+   * Never fails for want of an upstream: what we know is the answer. Before any upstream has answered once, it waits a
+   * bounded time for the first.
+   * @throws MirrorError IMAGE_UNKNOWN for a marker uuid that nobody knows.
+   */
+  listImages(query: ListQuery): Promise<ImageList>
+
+  /**
+   * Any state. Asks the upstreams for a uuid that nobody listed, once for all who ask. Makes the manifests of its
+   * ancestry ready in passing.
+   * @throws MirrorError IMAGE_UNKNOWN, IMAGE_INCOMPLETE (offline, saying what is missing), ANCESTRY_BROKEN.
+   */
+  getImage(uuid: Uuid, signal: AbortSignal): Promise<Manifest>
+
+  /** @throws MirrorError as getImage, and FILE_UNKNOWN. */
+  findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileOnOffer>
+
+  /** @throws MirrorError as getImage, ICON_UNKNOWN, UPSTREAM_UNREACHABLE. */
+  getIcon(uuid: Uuid, signal: AbortSignal): Promise<IconOnOffer>
+
+  /** @throws MirrorError as findFile; FILE_UNKNOWN also when the file is not held. */
+  getChunks(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileChunks>
+
+  /** For operators: what is going on. */
+  status(): MirrorStatus
+}
+
+export interface MirrorStatus {
+  readonly isOffline: boolean
+  /** Images in the unfiltered list, images whose files are all held, blobs. */
+  readonly imagesListed: number
+  readonly imagesHeld: number
+  readonly blobsKept: number
+  readonly bytesKept: number
+  readonly upstreams: readonly UpstreamStatus[]
+  readonly flights: readonly FlightStatus[]
+  readonly conflicts: readonly Conflict[]
+}
+
+export interface UpstreamStatus {
+  readonly name: string
+  readonly url: string
+  readonly state: 'waiting' | 'reachable' | 'failing'
+  /** Images it lists that we admitted. */
+  readonly images: number
+  readonly setAside: readonly { readonly what: string; readonly reason: string }[]
+  readonly incomplete: string | undefined
+  readonly lastHeardMs: number | undefined
+  readonly lastError: string | undefined
+  readonly nextRefreshMs: number | undefined
+}
+
+export interface FlightStatus {
+  readonly uuid: Uuid
+  readonly fileIndex: number
+  readonly sizeBytes: number
+  readonly receivedBytes: number
+  readonly readers: number
+  readonly upstream: string | undefined
+}
+
+/** Claims that disagree on sha1, size or origin. The winner stands; nothing is settled in silence. */
+export interface Conflict {
+  readonly uuid: Uuid
+  readonly winner: string
+  readonly loser: string
+  readonly differences: readonly string[]
+  readonly firstSeenMs: number
+}

@@ -1,0 +1,36 @@
+import type { Manifest } from '../images/manifest.js'
+import type { Uuid } from '../images/uuid.js'
+
+/** An image whose files are all kept: enough to serve it with every upstream dead and the index deleted. */
+export interface HeldImage {
+  readonly manifest: Manifest
+  /** Per entry of `manifest.files`, which blob it is. */
+  readonly files: readonly { readonly sha256: string }[]
+  readonly heldSinceMs: number
+  /** The upstream whose claim was taken, and where each file's bytes came from (urls without credentials). */
+  readonly upstream: string
+  readonly locations: readonly string[]
+}
+
+/** Manifests of held images and icons, as plain files: one `images/<uuid>.json` each. All of them fit in memory. */
+export interface ImageStore {
+  /** Read once at start. A damaged file is left where it is, named in the log, and not listed. */
+  all(): Iterable<HeldImage>
+  get(uuid: Uuid): HeldImage | undefined
+  /** Durable when it resolves. Replaces what was there. */
+  keep(image: HeldImage): Promise<void>
+}
+
+/** Icons, kept as plain files `icons/<uuid>.<jpg|gif|png>`. */
+export interface IconStore {
+  get(uuid: Uuid): Promise<KeptIcon | undefined>
+  keep(uuid: Uuid, icon: { readonly contentType: IconType; readonly bytes: Buffer }): Promise<KeptIcon>
+}
+
+export type IconType = 'image/jpeg' | 'image/gif' | 'image/png'
+
+export interface KeptIcon {
+  readonly contentType: IconType
+  readonly bytes: Buffer
+  readonly keptMs: number
+}

@@ -1,0 +1,13 @@
+import type { BlobStore } from './blob-store.js'
+import type { ClaimStore } from './claim-store.js'
+import type { IconStore, ImageStore } from './image-store.js'
+
+/** Everything we keep, in one data directory that one process owns. */
+export interface Store {
+  readonly blobs: BlobStore
+  readonly images: ImageStore
+  readonly icons: IconStore
+  readonly claims: ClaimStore
+  /** Waits for what is being written, and lets go of the data directory. */
+  close(): Promise<void>
+}

@@ -1,0 +1,83 @@
+import type { Readable } from 'node:stream'
+import type { SetAside, Statement } from '../images/claim.js'
+import type { Digest } from '../images/digest.js'
+import type { Uuid } from '../images/uuid.js'
+
+/** The whole catalogue of an upstream as it stands now, already narrowed by its `include` and `exclude` filters. */
+export interface Listing {
+  /** No duplicates by uuid. */
+  readonly statements: readonly Statement[]
+  readonly setAside: readonly SetAside[]
+  /** How many images the upstream itself listed, before our filters: 0 is suspicious, all filtered is not. */
+  readonly listedCount: number
+  /** Hand it back next time to be told `unchanged` for the price of a 304. `undefined` where that is not possible. */
+  readonly validator: string | undefined
+  /** Set when the upstream's paging could not be followed to the end, and why. */
+  readonly incomplete: string | undefined
+}
+
+/** The bytes of an image file on their way. */
+export interface FileBody {
+  /** Where in the file the first byte of `body` stands: the offset asked for, or 0 if the upstream ignored the range. */
+  readonly startBytes: number
+  /** The size of the whole file by Content-Length or Content-Range; `undefined` if it was not said. */
+  readonly totalBytes: number | undefined
+  /** From a Content-MD5 header that was present and well formed. */
+  readonly contentMd5: Digest | undefined
+  /** A strong validator (ETag) for `If-Range`, if the upstream gave one. */
+  readonly validator: string | undefined
+  /** The url that answered, without credentials. */
+  readonly location: string
+  /** Fails with UPSTREAM_UNREACHABLE when the upstream cuts it, or sends nothing for the stall limit. */
+  readonly body: Readable
+}
+
+export interface FileRequest {
+  readonly statement: Statement
+  readonly fileIndex: number
+  /** Where to start; 0 for the whole file. The answer may start at 0 all the same. */
+  readonly startBytes: number
+  /** From an earlier body of this file by this upstream: if the file has changed since, start at 0. */
+  readonly validator?: string | undefined
+  readonly signal: AbortSignal
+}
+
+export interface Icon {
+  readonly contentType: 'image/jpeg' | 'image/gif' | 'image/png'
+  /** At most 128 KiB (sdc-imgapi, lib/constants.js, `MAX_ICON_SIZE`). */
+  readonly bytes: Buffer
+}
+
+/**
+ * A server we pull from. Everything it answers is checked for form here: uuids, sizes, digests, urls, redirects, JSON
+ * depth and length. Whether the bytes are the promised ones is for whoever keeps them to check.
+ *
+ * Every method throws MirrorError UPSTREAM_UNREACHABLE (no connection, time limit, 5xx, 429) or UPSTREAM_MISBEHAVED (an
+ * answer that its protocol does not allow). A `signal` that aborts rejects with the signal's reason.
+ */
+export interface Upstream {
+  readonly name: string
+  /** Without credentials, for messages. */
+  readonly url: string
+
+  /** Answers `unchanged` only if `validator` was given and still holds. */
+  listImages(options: { validator?: string | undefined; signal: AbortSignal }): Promise<Listing | 'unchanged'>
+
+  /**
+   * Asks for one image, also one that is in no list: inactive origins are. Filters do not apply. Answers `undefined`
+   * when the upstream says it has none.
+   */
+  getImage(uuid: Uuid, signal: AbortSignal): Promise<Statement | undefined>
+
+  /** Whether `include` and `exclude` let this image through. */
+  admits(statement: Statement): boolean
+
+  /** The caller owns `body` and ends it, by reading it out or destroying it. A 404 is UPSTREAM_MISBEHAVED. */
+  openFile(request: FileRequest): Promise<FileBody>
+
+  /** Answers `undefined` when there is none. */
+  getIcon(uuid: Uuid, signal: AbortSignal): Promise<Icon | undefined>
+
+  /** Closes its connections. */
+  close(): Promise<void>
+}
