@@ -14,6 +14,10 @@ export type FailureCode =
   | 'ANCESTRY_BROKEN'
   /** A client's request has a parameter that means nothing; `fields` says which. */
   | 'QUERY_INVALID'
+  /** What was asked for is not for anonymous clients. */
+  | 'UNAUTHORIZED'
+  /** Somebody's manifest breaks the rules of IMGAPI in a way that cannot be repaired. */
+  | 'MANIFEST_INVALID'
   /** An upstream could not be reached, or fell silent. Trying again later may help. */
   | 'UPSTREAM_UNREACHABLE'
   /** An upstream answered, but not with what it promised or what its protocol demands. */
