@@ -45,14 +45,17 @@ export interface FieldFailure {
 export class MirrorError extends Error {
   override readonly name = 'MirrorError'
   readonly fields: readonly FieldFailure[] | undefined
+  /** When to try again, as an upstream asked us to (Retry-After); milliseconds from when the failure was made. */
+  readonly retryAfterMs: number | undefined
 
   constructor(
     readonly code: FailureCode,
     message: string,
-    options: { cause?: unknown; fields?: readonly FieldFailure[] } = {},
+    options: { cause?: unknown; fields?: readonly FieldFailure[]; retryAfterMs?: number | undefined } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.fields = options.fields
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

@@ -1,0 +1,253 @@
+import type { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { isMirrorError, MirrorError } from '../errors.js'
+import { AnswerBody } from './answer-body.js'
+import { type Agents, type Environment, makeAgents, type TlsOptions } from './http-agents.js'
+import { Blame, isConnectionLost, type TimeLimits } from './http-failure.js'
+import { Slots } from './slots.js'
+
+const REDIRECTS_LIMIT = 5
+/** Of the body of an answer that we do not want: enough for a message, and for the connection to be used again. */
+const UNWANTED_BODY_BYTES = 64 * 1024
+const UNWANTED_BODY_MS = 2_000
+/** Of what an upstream says about its failure, in our messages. */
+const TOLD_CHARACTERS = 200
+/** Who would be next in line is turned away: no upstream deserves a longer queue. */
+const WAITING_LIMIT = 1_000
+
+export interface HttpClientOptions {
+  /** The upstream's configured name. */
+  readonly name: string
+  /** The upstream's own origin: the only one that ever gets credentials. */
+  readonly origin: string
+  /** Other origins (scheme, host, port) that files may come from. */
+  readonly fileHosts: readonly string[]
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  readonly tls: TlsOptions
+  readonly timeouts: TimeLimits
+  /** Requests at the same time, downloads included. If more than one, one of them is kept free of downloads. */
+  readonly connections: number
+  /** Where proxies are looked up: http_proxy, https_proxy, no_proxy. */
+  readonly environment: Environment
+  /** Ours, for User-Agent. */
+  readonly version: string
+}
+
+export interface Question {
+  /** Files may come from `fileHosts` too, are never encoded, and get a connection of their own. */
+  readonly kind: 'json' | 'file'
+  readonly headers?: Readonly<Record<string, string>>
+  /** Statuses that are answers. All others are failures. */
+  readonly statuses: readonly number[]
+  readonly signal: AbortSignal
+}
+
+/** An answer with one of the statuses asked for. Whoever gets it ends `body`: reads it out, destroys or discards it. */
+export interface Answer {
+  readonly status: number
+  /** The url that answered, after redirects. */
+  readonly url: URL
+  /** Of a header sent twice, the first. */
+  header(name: string): string | undefined
+  /** As it is on the wire: encoded, if there is a content-encoding. Fails as `Upstream` promises. */
+  readonly body: Readable
+  /** Lets go of a body nobody wants, without giving up the connection if that is cheap. */
+  discard(): Promise<void>
+}
+
+/** Speaks HTTP with one upstream. Everything about undici stays behind it. */
+export class HttpClient {
+  readonly blame: Blame
+  readonly #agents: Agents
+  readonly #options: HttpClientOptions
+  readonly #slots: Slots
+  /** A download holds one of these too, so that downloads leave a slot to questions, which are short. */
+  readonly #fileSlots: Slots
+
+  /** @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used. */
+  constructor(options: HttpClientOptions) {
+    this.#options = options
+    this.blame = new Blame(options.name, options.origin, options.timeouts)
+    this.#agents = makeAgents(options.tls, options.timeouts, options.environment)
+    this.#slots = new Slots(options.connections, WAITING_LIMIT)
+    this.#fileSlots = new Slots(Math.max(1, options.connections - 1), WAITING_LIMIT)
+  }
+
+  /** Whether files may come from there. */
+  allowsFilesFrom(url: URL): boolean {
+    return url.origin === this.#options.origin || this.#options.fileHosts.includes(url.origin)
+  }
+
+  /**
+   * Asks with GET, and follows redirects where that is allowed: JSON stays at the upstream's own origin, files may also
+   * move to `fileHosts`. An origin has its scheme in it, so https never becomes http behind the operator's back.
+   *
+   * @throws MirrorError UPSTREAM_UNREACHABLE, UPSTREAM_MISBEHAVED, CLOSING; the signal's reason when it aborts.
+   */
+  async ask(url: URL, question: Question): Promise<Answer> {
+    const giveBack = await this.#takeSlot(url, question)
+    try {
+      return await this.#follow(url, question, giveBack)
+    } catch (error) {
+      giveBack()
+      question.signal.throwIfAborted()
+      throw error
+    }
+  }
+
+  /** Cuts what is under way. */
+  async close(): Promise<void> {
+    const closing = new MirrorError('CLOSING', `${this.#options.name} is being closed`)
+    await Promise.all([this.#agents.own.destroy(closing), this.#agents.elsewhere.destroy(closing)])
+  }
+
+  async #takeSlot(url: URL, { kind, signal }: Question): Promise<() => void> {
+    const fileSlot = kind === 'file' ? await this.#fileSlots.take(signal) : () => {}
+    if (!fileSlot) throw this.blame.unreachable(url, `${WAITING_LIMIT} downloads wait already`)
+    try {
+      const slot = await this.#slots.take(signal)
+      if (!slot) throw this.blame.unreachable(url, `${WAITING_LIMIT} requests wait already`)
+      return () => {
+        slot()
+        fileSlot()
+      }
+    } catch (error) {
+      fileSlot()
+      throw error
+    }
+  }
+
+  async #follow(start: URL, question: Question, giveBack: () => void): Promise<Answer> {
+    let url = start
+    for (let redirects = 0; ; redirects++) {
+      const response = await this.#send(url, question)
+      const header = (name: string) => firstOf(response.headers[name])
+      const status = response.statusCode
+      if (question.statuses.includes(status)) return this.#answer(url, question, response, giveBack)
+      const told = await readBriefly(response.body)
+      if (![301, 302, 303, 307, 308].includes(status)) {
+        throw this.blame.ofStatus(url, status, { message: messageIn(told), retryAfter: header('retry-after') })
+      }
+      if (redirects === REDIRECTS_LIMIT) throw this.blame.misbehaved(start, `more than ${redirects} redirects`)
+      url = this.#target(url, header('location'), question)
+    }
+  }
+
+  #target(url: URL, location: string | undefined, question: Question): URL {
+    if (location === undefined || !URL.canParse(location, url.href)) {
+      throw this.blame.misbehaved(url, 'redirects to nowhere')
+    }
+    const target = new URL(location, url)
+    // A Location must not choose credentials for us.
+    target.username = ''
+    target.password = ''
+    const isAllowed = question.kind === 'file' ? this.allowsFilesFrom(target) : target.origin === this.#options.origin
+    if (!isAllowed) throw this.blame.misbehaved(url, `redirects to ${target.origin}, which is not allowed`)
+    return target
+  }
+
+  async #send(url: URL, question: Question): Promise<Dispatcher.ResponseData> {
+    try {
+      return await this.#request(url, question)
+    } catch (cause) {
+      question.signal.throwIfAborted()
+      if (!isConnectionLost(cause)) throw this.blame.ofTransport(url, cause)
+    }
+    try {
+      return await this.#request(url, question)
+    } catch (cause) {
+      throw this.blame.ofTransport(url, cause)
+    }
+  }
+
+  async #request(url: URL, { kind, headers, signal }: Question): Promise<Dispatcher.ResponseData> {
+    const { origin, username, password, timeouts, version } = this.#options
+    const isOwn = url.origin === origin
+    const agent = isOwn ? this.#agents.own : this.#agents.elsewhere
+    const response = await agent.request({
+      origin: url.origin,
+      path: url.pathname + url.search,
+      method: 'GET',
+      headers: {
+        'user-agent': `imgapi-mirror/${version}`,
+        'accept-encoding': kind === 'json' ? 'gzip' : 'identity',
+        accept: kind === 'json' ? 'application/json' : '*/*',
+        ...headers,
+        ...(isOwn && username !== undefined && { authorization: basic(username, password ?? '') }),
+      },
+      headersTimeout: timeouts.headersMs,
+      bodyTimeout: timeouts.stallMs,
+      // A file longer than its manifest says leaves bytes behind Content-Length, which must not become the beginning of
+      // the next answer (sdc-imgapi 4.13.1 sends them).
+      reset: kind === 'file',
+      signal,
+    })
+    response.body.on('error', () => {})
+    return response
+  }
+
+  #answer(url: URL, question: Question, response: Dispatcher.ResponseData, giveBack: () => void): Answer {
+    const explain = (cause: unknown) => {
+      if (question.signal.aborted && !isMirrorError(cause)) return asError(question.signal.reason)
+      return this.blame.ofTransport(url, cause)
+    }
+    const body = new AnswerBody(response.body, explain, giveBack)
+    return {
+      status: response.statusCode,
+      url,
+      header: (name) => firstOf(response.headers[name]),
+      body,
+      async discard() {
+        await readBriefly(body)
+      },
+    }
+  }
+}
+
+/**
+ * Reads what comes at once of a body and lets the rest go. By length it may never end: of a file it cannot read,
+ * sdc-imgapi promises the whole length in a 500, sends nothing, and leaves the connection open.
+ */
+async function readBriefly(body: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  const timer = setTimeout(() => body.destroy(), UNWANTED_BODY_MS)
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk)
+      sizeBytes += chunk.length
+      if (sizeBytes > UNWANTED_BODY_BYTES) break
+    }
+  } catch {
+    // What came before is all we wanted.
+  } finally {
+    clearTimeout(timer)
+    body.destroy()
+  }
+  return Buffer.concat(chunks)
+}
+
+/** What an error body says, if it is JSON with a `message`, as IMGAPI's are: one line, and short. */
+function messageIn(body: Buffer): string | undefined {
+  try {
+    const { message } = JSON.parse(body.toString('utf8'))
+    return typeof message === 'string'
+      ? message.slice(0, TOLD_CHARACTERS).replace(/\p{Control}+/gu, ' ')
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function basic(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+function firstOf(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error('aborted', { cause: reason })
+}

@@ -1,0 +1,98 @@
+import { isMirrorError, MirrorError } from '../errors.js'
+
+/** How long the parts of an exchange may take. */
+export interface TimeLimits {
+  /** Name lookup, TCP and TLS together. */
+  readonly connectMs: number
+  /** From the request to the end of the answer's headers. */
+  readonly headersMs: number
+  /** Between two pieces of a body, not counting the time in which we do not want any. */
+  readonly stallMs: number
+}
+
+/** A Retry-After longer than this is taken as this. */
+const RETRY_AFTER_LIMIT_MS = 24 * 60 * 60 * 1000
+
+/** Puts names to what goes wrong with one upstream: every message says which one, which url, and the reason. */
+export class Blame {
+  constructor(
+    readonly upstream: string,
+    readonly ownOrigin: string,
+    readonly limits: TimeLimits,
+  ) {}
+
+  /** For messages and records: no credentials, and elsewhere no query either, as that may hold a signature. */
+  place(url: URL): string {
+    return `${url.origin}${url.pathname}${url.origin === this.ownOrigin ? url.search : ''}`
+  }
+
+  unreachable(url: URL, reason: string, options: { cause?: unknown; retryAfterMs?: number | undefined } = {}) {
+    return new MirrorError('UPSTREAM_UNREACHABLE', `${this.upstream}: ${this.place(url)}: ${reason}`, options)
+  }
+
+  misbehaved(url: URL, reason: string, options: { cause?: unknown } = {}) {
+    return new MirrorError('UPSTREAM_MISBEHAVED', `${this.upstream}: ${this.place(url)}: ${reason}`, options)
+  }
+
+  /**
+   * What a status means that the protocol gives no meaning. Credentials that are refused, limits and trouble on the
+   * other side are no answer about an image: it may be there all the same.
+   */
+  ofStatus(url: URL, status: number, told: { message: string | undefined; retryAfter: string | undefined }) {
+    const reason = `answered ${status}${told.message ? ` (${told.message})` : ''}`
+    if (status >= 500 || [401, 403, 407, 408, 425, 429].includes(status)) {
+      return this.unreachable(url, reason, { retryAfterMs: parseRetryAfter(told.retryAfter) })
+    }
+    return this.misbehaved(url, reason)
+  }
+
+  /** What a failed connection means. Failures that already have a name pass through. */
+  ofTransport(url: URL, cause: unknown): MirrorError {
+    if (isMirrorError(cause)) return cause
+    const code = codeOf(cause)
+    switch (code) {
+      case 'UND_ERR_CONNECT_TIMEOUT':
+        return this.unreachable(url, `no connection within ${this.limits.connectMs} ms`, { cause })
+      case 'UND_ERR_HEADERS_TIMEOUT':
+        return this.unreachable(url, `no answer within ${this.limits.headersMs} ms`, { cause })
+      case 'UND_ERR_BODY_TIMEOUT':
+        return this.unreachable(url, `fell silent for ${this.limits.stallMs} ms`, { cause })
+      case 'UND_ERR_DESTROYED':
+      case 'UND_ERR_CLOSED':
+        return new MirrorError('CLOSING', `${this.upstream} is being closed`, { cause })
+      case 'UND_ERR_HEADERS_OVERFLOW':
+        return this.misbehaved(url, 'its headers are too large', { cause })
+      // llhttp's word for a chunked body that is cut.
+      case 'HPE_INVALID_EOF_STATE':
+        return this.unreachable(url, 'the connection was cut', { cause })
+    }
+    if (code?.startsWith('HPE_')) return this.misbehaved(url, `it does not speak HTTP (${code})`, { cause })
+    return this.unreachable(url, reasonOf(cause), { cause })
+  }
+}
+
+/** Seconds or a date (RFC 9110, 10.2.3), in milliseconds from now; `undefined` if it is neither. */
+export function parseRetryAfter(value: string | undefined, nowMs = Date.now()): number | undefined {
+  if (value === undefined) return undefined
+  const ms = /^\d{1,10}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), RETRY_AFTER_LIMIT_MS)
+}
+
+/** A kept-alive connection may be closed by the server just as we use it; a new one is then worth a try. */
+export function isConnectionLost(cause: unknown): boolean {
+  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(cause) ?? '')
+}
+
+function codeOf(cause: unknown): string | undefined {
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined
+}
+
+function reasonOf(cause: unknown): string {
+  // One connection attempt per address: the sum has no message of its own.
+  if (cause instanceof AggregateError) return cause.errors.map(reasonOf).join('; ')
+  if (!(cause instanceof Error)) return String(cause)
+  const code = codeOf(cause)
+  return code && !code.startsWith('UND_') && !cause.message.includes(code)
+    ? `${cause.message} (${code})`
+    : cause.message
+}

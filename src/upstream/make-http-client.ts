@@ -1,0 +1,20 @@
+import { HttpClient } from './http-client.js'
+import type { UpstreamOptions } from './upstream-options.js'
+
+/** @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used. */
+export function makeHttpClient(options: UpstreamOptions): HttpClient {
+  const { name, url, fileHosts, username, password, timeouts, connections, environment, version } = options
+  const { ca, cert, key, insecure } = options
+  return new HttpClient({
+    name,
+    origin: url.origin,
+    fileHosts: fileHosts.map((origin) => new URL(origin).origin),
+    username,
+    password,
+    tls: { ca, cert, key, insecure },
+    timeouts,
+    connections,
+    environment,
+    version,
+  })
+}

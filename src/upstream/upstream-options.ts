@@ -1,0 +1,41 @@
+import type { Filter } from '../images/filter.js'
+import type { Log } from '../parts/log.js'
+import type { Environment } from './http-agents.js'
+import type { TimeLimits } from './http-failure.js'
+
+/** One upstream, as configured. */
+export interface UpstreamOptions {
+  readonly name: string
+  readonly type: 'imgapi' | 'dsapi'
+  /** IMGAPI: the server, with a path if it has one, and perhaps `?channel=`. DSAPI: the address of the list. */
+  readonly url: URL
+  /** IMGAPI only; wins over the url's. */
+  readonly channel?: string | undefined
+  /** Images must match one of these, if there are any, and none of `exclude`. */
+  readonly include: readonly Filter[]
+  readonly exclude: readonly Filter[]
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  /** PEM texts: who is believed instead of the well-known authorities, our certificate, its key. */
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+  /** Believe any certificate. Said loudly in the log. */
+  readonly insecure: boolean
+  readonly timeouts: TimeLimits
+  /** Origins (`https://cdn.example.com`) besides the upstream's own that files may come from. */
+  readonly fileHosts: readonly string[]
+  /** Requests at the same time, downloads included; at least 1. */
+  readonly connections: number
+  /** Take files without any digest; they cannot be verified. */
+  readonly allowMissingDigest: boolean
+  readonly limits: {
+    /** Of one whole listing, all its pages together, on the wire and decoded. */
+    readonly listBytes: number
+  }
+  /** Where proxies are looked up: http_proxy, https_proxy, no_proxy. */
+  readonly environment: Environment
+  readonly log: Log
+  /** Of this program. */
+  readonly version: string
+}
