@@ -1,0 +1,223 @@
+import { dirname, resolve } from 'node:path'
+import { applyEnvironment } from './config/environment.js'
+import { checkAcross, explainIssues } from './config/explain.js'
+import { formatPath, formatValue, type Problem } from './config/problem.js'
+import { contentFiles, type Settings, settingsSchema } from './config/schema.js'
+import { leavesOf } from './config/walk-schema.js'
+import { parseYamlText } from './config/yaml-text.js'
+import { MirrorError } from './errors.js'
+import { Secret } from './parts/secret.js'
+
+export { exampleYaml } from './config/example-yaml.js'
+export { jsonSchema } from './config/json-schema.js'
+
+/**
+ * Where to listen: `0.0.0.0:8080`, `[::1]:8080`, `unix:/absolute/path`; for TLS with the absolute paths of two PEM files,
+ * certificate and key.
+ */
+export type Listen = string | { readonly address: string; readonly cert: string; readonly key: string }
+
+/** What the operator decided: checked, with defaults filled in, files read, and frozen. */
+export interface Config {
+  /** The file it came from, for messages. */
+  readonly path: string
+  /** At least one. */
+  readonly listen: readonly Listen[]
+  /** None: no operator listener. */
+  readonly operator: readonly Listen[]
+  /** Absolute. */
+  readonly dataDirectory: string
+  readonly isOffline: boolean
+  readonly refreshMs: number
+  readonly holdbackBytes: number
+  readonly withdrawn: Settings['withdrawn']
+  readonly firstAnswerWaitMs: number
+  readonly missTtlMs: number
+  readonly maxAncestry: number
+  /** Order is precedence. */
+  readonly upstreams: readonly UpstreamConfig[]
+  readonly log: Settings['log']
+  readonly limits: { readonly listBytes: number }
+}
+
+type UpstreamSettings = Settings['upstreams'][number]
+
+/** Texts in `ca`, `cert` and `key` are PEM. */
+export interface UpstreamConfig
+  extends Readonly<
+    Pick<
+      UpstreamSettings,
+      'name' | 'type' | 'url' | 'include' | 'exclude' | 'insecure' | 'connections' | 'allowMissingDigest'
+    >
+  > {
+  readonly channel: string | undefined
+  readonly username: string | undefined
+  readonly password: Secret | undefined
+  readonly ca: string | undefined
+  readonly cert: string | undefined
+  readonly key: Secret | undefined
+  readonly timeouts: { readonly connectMs: number; readonly headersMs: number; readonly stallMs: number }
+  /** Origins: scheme, host and port. */
+  readonly fileHosts: readonly string[]
+}
+
+export interface ConfigSource {
+  /** Where `text` was read; relative paths in it start from its directory. */
+  readonly path: string
+  readonly text: string
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Reads certificates, keys and passwords. */
+  readonly readFile: (path: string) => Promise<string>
+}
+
+/**
+ * Reads and checks the configuration.
+ * @throws MirrorError CONFIG_INVALID with everything that is wrong, one line each: file, line, column (or environment
+ *   variable), key, what was found and what is right.
+ */
+export async function loadConfig({ path, text, environment, readFile }: ConfigSource): Promise<Config> {
+  const yaml = parseYamlText(text)
+  if (yaml.faults.length > 0) {
+    throw invalid(
+      path,
+      yaml.faults.map(({ position, message }) => `${path}:${position.line}:${position.column}: ${message}`),
+    )
+  }
+
+  const { data, variables, complaints } = applyEnvironment(settingsSchema, yaml.data, environment)
+  const parsed = settingsSchema.safeParse(data)
+  const files = await readContentFiles(data, dirname(path), readFile)
+  const problems = [
+    ...explainIssues(parsed.error?.issues ?? [], settingsSchema, data),
+    ...checkAcross(data),
+    ...files.problems,
+  ]
+  if (parsed.data && problems.length === 0 && complaints.length === 0) {
+    return deepFreeze(makeConfig(path, parsed.data, files.contents))
+  }
+
+  const lines = problems.map((problem) => {
+    const part = problem.isKey ? 'key' : 'value'
+    const position = yaml.positionOf(problem.path, part)
+    const variable = variableFor(problem, variables)
+    const where = variable ? `environment variable ${variable}` : `${path}:${position.line}:${position.column}`
+    const key = formatPath(problem.path)
+    return { position, line: `${where}: ${key === '' ? '' : `${key}: `}${problem.complaint}` }
+  })
+  lines.sort((left, right) => left.position.line - right.position.line || left.position.column - right.position.column)
+  throw invalid(path, [...lines.map(({ line }) => line), ...complaints])
+}
+
+/** The config as plain data that may be printed: secrets say only that they are there, filters read as they were written. */
+export function describeConfig(config: Config): unknown {
+  const upstreams = config.upstreams.map(({ include, exclude, ...rest }) => ({
+    ...rest,
+    include: include.map(({ text }) => text),
+    exclude: exclude.map(({ text }) => text),
+  }))
+  return JSON.parse(JSON.stringify({ ...config, upstreams }))
+}
+
+function invalid(path: string, lines: readonly string[]): MirrorError {
+  const count = lines.length === 1 ? 'one thing is' : `${lines.length} things are`
+  return new MirrorError('CONFIG_INVALID', `${path}: ${count} wrong\n${lines.join('\n')}`)
+}
+
+/** The variable that set the value in question, or what it is in. */
+function variableFor({ path }: Problem, variables: ReadonlyMap<string, string>): string | undefined {
+  for (let length = path.length; length > 0; length--) {
+    const variable = variables.get(formatPath(path.slice(0, length)))
+    if (variable) return variable
+  }
+  return undefined
+}
+
+interface ContentFiles {
+  /** By `formatPath` of the key. */
+  readonly contents: ReadonlyMap<string, string>
+  readonly problems: readonly Problem[]
+}
+
+/** Certificates, keys and passwords together are far smaller; something else was named. */
+const LARGEST_CONTENT = 1024 * 1024
+
+/** Reads every file that a key names, also when other keys are wrong, so that all complaints come at once. */
+async function readContentFiles(
+  data: unknown,
+  directory: string,
+  readFile: ConfigSource['readFile'],
+): Promise<ContentFiles> {
+  const contents = new Map<string, string>()
+  const problems: Problem[] = []
+  for (const { path, schema, value } of leavesOf(settingsSchema, data)) {
+    if (!contentFiles.get(schema)?.isRead || typeof value !== 'string' || value === '') continue
+    const complain = (complaint: string) =>
+      problems.push({ path, complaint: `found ${formatValue(value)}; ${complaint}` })
+    try {
+      const content = await readFile(resolve(directory, value))
+      if (content.trim() === '') complain('right is a file that is not empty')
+      else if (content.length > LARGEST_CONTENT) complain('right is a file of at most 1 MiB')
+      else contents.set(formatPath(path), content)
+    } catch (error) {
+      complain(`right is a file we can read (${error instanceof Error ? error.message : String(error)})`)
+    }
+  }
+  return { contents, problems }
+}
+
+function makeConfig(path: string, settings: Settings, contents: ReadonlyMap<string, string>): Config {
+  const directory = dirname(resolve(path))
+  const secretOf = (key: string) => {
+    const content = contents.get(key)
+    return content === undefined ? undefined : new Secret(content)
+  }
+
+  const addressOf = (address: string) =>
+    address.startsWith('unix:') ? `unix:${resolve(directory, address.slice('unix:'.length))}` : address
+  const listenOf = (listen: Settings['listen'][number]): Listen => {
+    if (typeof listen === 'string') return addressOf(listen)
+    const { address, cert, key } = listen
+    return { address: addressOf(address), cert: resolve(directory, cert), key: resolve(directory, key) }
+  }
+
+  const upstreams = settings.upstreams.map((upstream, index): UpstreamConfig => {
+    const where = `upstreams[${index}]`
+    const { timeouts, passwordFile, ...rest } = upstream
+    const password = contents.get(`${where}.passwordFile`)?.replace(/\r?\n$/, '')
+    return {
+      ...rest,
+      channel: upstream.channel,
+      username: upstream.username,
+      password: password === undefined ? undefined : new Secret(password),
+      ca: contents.get(`${where}.ca`),
+      cert: contents.get(`${where}.cert`),
+      key: secretOf(`${where}.key`),
+      timeouts: { connectMs: timeouts.connect, headersMs: timeouts.headers, stallMs: timeouts.stall },
+    }
+  })
+
+  return {
+    path,
+    listen: settings.listen.map(listenOf),
+    operator: settings.operator.map(listenOf),
+    dataDirectory: resolve(directory, settings.data),
+    isOffline: settings.offline,
+    refreshMs: settings.refresh,
+    holdbackBytes: settings.holdback,
+    withdrawn: settings.withdrawn,
+    firstAnswerWaitMs: settings.firstAnswerWait,
+    missTtlMs: settings.missTtl,
+    maxAncestry: settings.maxAncestry,
+    upstreams,
+    log: settings.log,
+    limits: { listBytes: settings.limits.list },
+  }
+}
+
+/** Plain objects and lists only: a URL or a Secret looks after itself. */
+function deepFreeze<Value>(value: Value): Value {
+  const isPlain = Array.isArray(value) || Object.getPrototypeOf(Object(value)) === Object.prototype
+  if (typeof value !== 'object' || value === null || !isPlain) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}

@@ -1,0 +1,102 @@
+import type { z } from 'zod'
+import { closestWord } from '../parts/closest-word.js'
+import { formatPath, formatValue, type Path, type Problem, valueAt } from './problem.js'
+import { bareSchema, formsOf, isMapping, keysOf } from './walk-schema.js'
+
+type Issue = z.core.$ZodIssue
+
+/** What zod complains of, as problems an operator can act on. `data` is what was parsed. */
+export function explainIssues(issues: readonly Issue[], schema: z.ZodType, data: unknown): Problem[] {
+  return issues.flatMap((issue) => unionsResolved(issue, [], data)).flatMap((issue) => explain(issue, schema, data))
+}
+
+/**
+ * Of a value that may have several forms, zod reports all complaints of all forms. The form that was meant is the one
+ * that does not object to the kind of value found, so its complaints are the ones to show.
+ */
+function unionsResolved(issue: Issue, base: Path, data: unknown): Issue[] {
+  const path = [...base, ...(issue.path as Path)]
+  if (issue.code !== 'invalid_union') return [{ ...issue, path }]
+  const meant = issue.errors.filter(
+    (form) => !form.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
+  )
+  const [form] = meant
+  if (meant.length !== 1 || !form) return [{ ...issue, path }]
+  return form.flatMap((inner) => unionsResolved(inner, path, data))
+}
+
+function explain(issue: Issue, schema: z.ZodType, data: unknown): Problem[] {
+  const path = issue.path as Path
+  if (issue.code === 'unrecognized_keys') {
+    const known = Object.keys(keysAt(schema, path, valueAt(data, path)))
+    return issue.keys.map((key) => ({ path: [...path, key], isKey: true, complaint: unknownKey(key, known) }))
+  }
+  const value = valueAt(data, path)
+  const found = value === undefined || value === null ? 'found nothing' : `found ${formatValue(value)}`
+  return [{ path, complaint: `${found}; right is ${issue.message}` }]
+}
+
+function unknownKey(key: string, known: readonly string[]): string {
+  const meant = closestWord(key, known)
+  const advice = meant ? `did you mean ${meant}?` : `right is one of ${known.join(', ')}`
+  return `found a key we do not know; ${advice}`
+}
+
+/** The keys a mapping at `path` may have. */
+function keysAt(schema: z.ZodType, path: Path, value: unknown): Readonly<Record<string, z.ZodType>> {
+  const [step, ...rest] = path
+  for (const form of formsOf(schema)) {
+    const keys = keysOf(form)
+    if (step === undefined) {
+      if (keys && isMapping(value)) return keys
+      continue
+    }
+    const bare = bareSchema(form) as unknown as { def: { element?: z.ZodType } }
+    const inner = typeof step === 'number' ? bare.def.element : keys?.[step]
+    if (inner) return keysAt(inner, rest, value)
+  }
+  return {}
+}
+
+/** What no key can see by itself. Looks at whatever is there, whether or not the rest of the file is right. */
+export function checkAcross(data: unknown): Problem[] {
+  const problems: Problem[] = []
+  const upstreams = isMapping(data) && Array.isArray(data.upstreams) ? data.upstreams : []
+  const seen = new Map<unknown, number>()
+
+  for (const [index, upstream] of upstreams.entries()) {
+    if (!isMapping(upstream)) continue
+    const path = ['upstreams', index]
+    const { name, type, channel, url } = upstream
+
+    const earlier = seen.get(name)
+    if (typeof name === 'string' && earlier !== undefined) {
+      const complaint = `found ${formatValue(name)}, as in ${formatPath(['upstreams', earlier])}; right is a name of its own`
+      problems.push({ path: [...path, 'name'], complaint })
+    } else seen.set(name, index)
+
+    if (type === 'dsapi' && channel !== undefined) {
+      const complaint = 'found a channel; right is none, as servers of type dsapi have no channels'
+      problems.push({ path: [...path, 'channel'], isKey: true, complaint })
+    }
+    if (typeof channel === 'string' && typeof url === 'string' && URL.canParse(url)) {
+      const inUrl = new URL(url).searchParams.get('channel')
+      if (inUrl !== null && inUrl !== channel) {
+        const complaint = `found ${formatValue(channel)}, but url says channel=${inUrl}; right is to name it once`
+        problems.push({ path: [...path, 'channel'], complaint })
+      }
+    }
+    problems.push(
+      ...pairMissing(upstream, path, 'cert', 'key'),
+      ...pairMissing(upstream, path, 'username', 'passwordFile'),
+    )
+  }
+  return problems
+}
+
+function pairMissing(mapping: Record<string, unknown>, path: Path, one: string, other: string): Problem[] {
+  const [present, absent] = mapping[one] === undefined ? [other, one] : [one, other]
+  if (mapping[present] === undefined || mapping[absent] !== undefined) return []
+  const complaint = `found ${present} without ${absent}; right is both or neither`
+  return [{ path: [...path, present], isKey: true, complaint }]
+}

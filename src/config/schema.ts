@@ -1,0 +1,316 @@
+import { z } from 'zod'
+import { isMirrorError } from '../errors.js'
+import { parseFilter } from '../images/filter.js'
+import { DURATION_FORM, parseDuration } from '../parts/parse-duration.js'
+import { parseSize, SIZE_FORM } from '../parts/parse-size.js'
+import { ADDRESS_FORM, isAddress } from './address.js'
+
+/*
+ * The shape of the config file, and the only place where a key is described. The types, `config/schema.json`,
+ * `config/example.yaml`, the names of the environment variables and every error message come from here.
+ *
+ * The `error` of a schema is not a whole message but what would have been right ("a duration such as..."): explain.ts
+ * makes the sentence, with what was found, and where.
+ */
+
+/** YAML for the example file, of keys whose default does not show what they look like. */
+export const examples = z.registry<{ example: string }>()
+
+/** Keys that hold the path of a file whose content is needed: it is read when the config is loaded. */
+export const contentFiles = z.registry<{ isRead: true }>()
+
+/** Node's timers cannot wait longer than 2^31 ms, which is 24.8 days. */
+const LONGEST_WAIT = '24d'
+
+function duration(shortest: string) {
+  const shortestMs = parseDuration(shortest)!
+  const longestMs = parseDuration(LONGEST_WAIT)!
+  return z.string(DURATION_FORM).transform((text, context) => {
+    const ms = parseDuration(text)
+    if (ms !== undefined && ms >= shortestMs && ms <= longestMs) return ms
+    const right = ms === undefined ? DURATION_FORM : `a duration from ${shortest} to ${LONGEST_WAIT}`
+    context.issues.push({ code: 'custom', message: right, input: text })
+    return z.NEVER
+  })
+}
+
+function size(smallest: string, largest: string) {
+  return z.string(SIZE_FORM).transform((text, context) => {
+    const bytes = parseSize(text)
+    if (bytes !== undefined && bytes >= parseSize(smallest)! && bytes <= parseSize(largest)!) return bytes
+    const right = bytes === undefined ? SIZE_FORM : `a size from ${smallest} to ${largest}`
+    context.issues.push({ code: 'custom', message: right, input: text })
+    return z.NEVER
+  })
+}
+
+function count(smallest: number, largest: number) {
+  const right = `a whole number from ${smallest} to ${largest}`
+  return z.int(right).min(smallest, right).max(largest, right)
+}
+
+const flag = z.boolean('true or false')
+
+function oneOf<const Words extends readonly [string, ...string[]]>(...words: Words) {
+  return z.enum(words, `one of ${words.join(', ')}`)
+}
+
+function text(right: string, pattern: RegExp) {
+  return z.string(right).regex(pattern, right)
+}
+
+function file() {
+  const right = 'the path of a file, relative to the directory of the config file'
+  return text(right, /^[^\0]+$/).register(contentFiles, { isRead: true })
+}
+
+const address = z.string(ADDRESS_FORM).refine(isAddress, ADDRESS_FORM)
+
+const LISTENER_FORM = `${ADDRESS_FORM}, or a mapping of address, cert and key for TLS`
+
+const secureListener = z.strictObject(
+  {
+    address: address.describe('Where to listen, in the form of a plain address.'),
+    cert: file().describe('PEM file with the certificate, and after it those of its issuers.'),
+    key: file().describe('PEM file with the private key, readable for the mirror alone.'),
+  },
+  LISTENER_FORM,
+)
+
+const listener = z.union([address, secureListener], LISTENER_FORM)
+
+function listeners(fewest: number) {
+  const right = `${LISTENER_FORM}, or a list of those`
+  return z
+    .union([address, secureListener, z.array(listener, right).min(fewest, right)], right)
+    .transform((one) => (Array.isArray(one) ? one : [one]))
+}
+
+const URL_FORM = 'an http or https url, such as https://images.example.com'
+
+const url = z.string(URL_FORM).transform((text, context) => {
+  const parsed = URL.canParse(text) ? new URL(text) : undefined
+  const complain = (message: string) => context.issues.push({ code: 'custom', message, input: text })
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) complain(URL_FORM)
+  else if (parsed.username || parsed.password) {
+    complain(
+      'a url without credentials: put the name into username, and the password into the file that passwordFile names',
+    )
+  } else if (parsed.hash) complain('a url without a #fragment')
+  else return parsed
+  return z.NEVER
+})
+
+const ORIGIN_FORM = 'an origin: scheme, host and port without a path, such as https://files.example.com'
+
+const origin = z.string(ORIGIN_FORM).transform((text, context) => {
+  const parsed = URL.canParse(text) ? new URL(text) : undefined
+  const isOrigin = parsed && /^https?:$/.test(parsed.protocol) && parsed.href === `${parsed.origin}/`
+  if (isOrigin) return parsed.origin
+  context.issues.push({ code: 'custom', message: ORIGIN_FORM, input: text })
+  return z.NEVER
+})
+
+const filter = z.string('a filter, such as "name=~base os=smartos"').transform((text, context) => {
+  try {
+    return parseFilter(text)
+  } catch (error) {
+    if (!isMirrorError(error)) throw error
+    context.issues.push({ code: 'custom', message: `a filter we understand (${error.message})`, input: text })
+    return z.NEVER
+  }
+})
+
+function filters() {
+  return z.array(filter, 'a list of filters, such as ["name=~base", "os=smartos type=zone-dataset"]')
+}
+
+const timeouts = z.strictObject(
+  {
+    connect: duration('10ms')
+      .prefault('10s')
+      .describe('Until a connection stands, TLS included. Raise it for lines by satellite.'),
+    headers: duration('10ms')
+      .prefault('60s')
+      .describe('From the request to the first line of the answer. Raise it for servers that think long over a list.'),
+    stall: duration('10ms')
+      .prefault('30s')
+      .describe(
+        'Between two pieces of a body. It limits silence, not length: a slow download may take days. A server that hangs on an open connection costs this, and not more.',
+      ),
+  },
+  'a mapping of connect, headers and stall',
+)
+
+export const upstreamSchema = z.strictObject(
+  {
+    name: text(
+      'a name of lower-case letters, digits, ".", "_" and "-", at most 64, the first a letter or digit',
+      /^[a-z0-9][a-z0-9._-]{0,63}$/,
+    )
+      .register(examples, { example: 'smartos' })
+      .describe(
+        'What we call it in logs, metrics and the data directory. Unique. What an upstream said is kept under its name: after renaming, it is heard anew.',
+      ),
+    type: oneOf('imgapi', 'dsapi')
+      .default('imgapi')
+      .describe(
+        'The protocol: imgapi for SmartOS and Triton image servers, dsapi for the old dataset servers, dsapid, smartos-image-server, and a web server with an array of manifests as its index and files under <uuid>/<path>.',
+      ),
+    url: url
+      .register(examples, { example: 'https://images.smartos.org' })
+      .describe(
+        'imgapi: the address of the server, as for imgadm sources. dsapi: the address of the list, for instance http://datasets.example.com/datasets. Credentials do not belong here: see username.',
+      ),
+    channel: text('the name of a channel', /^[^\s/?#&]+$/)
+      .register(examples, { example: 'release' })
+      .optional()
+      .describe(
+        'Which channel of the server to mirror (imgapi only). Without it, the one the server takes as default.',
+      ),
+    include: filters()
+      .register(examples, { example: '["os=smartos", "name=~base"]' })
+      .prefault([])
+      .describe(
+        'Mirror only images that match at least one of these filters; an empty list takes all. A filter is conditions separated by blanks, all of which must hold: = != =~ (contains) !~ >= <= on any field of the manifest, dots for nesting, for instance "name=~base requirements.brand=lx". Change it to mirror a part. Origins of what is included are found all the same.',
+      ),
+    exclude: filters()
+      .register(examples, { example: '["type=docker"]' })
+      .prefault([])
+      .describe('Leave out images that match any of these filters, whatever include says.'),
+    username: text('a user name without colon', /^[^:\0\r\n]+$/)
+      .register(examples, { example: 'mirror' })
+      .optional()
+      .describe('For HTTP Basic authentication; sent to the origin of url only.'),
+    passwordFile: file()
+      .register(examples, { example: './smartos.password' })
+      .optional()
+      .describe('File with the password for username; one line end at its end is not part of it.'),
+    ca: file()
+      .register(examples, { example: './ca.pem' })
+      .optional()
+      .describe(
+        "PEM file with the authorities that this upstream's certificate is checked against, instead of the public ones.",
+      ),
+    cert: file()
+      .register(examples, { example: './client.pem' })
+      .optional()
+      .describe('PEM file with our certificate, for servers that ask clients for one. Needs key.'),
+    key: file()
+      .register(examples, { example: './client.key' })
+      .optional()
+      .describe('PEM file with the private key of cert.'),
+    insecure: flag
+      .default(false)
+      .describe(
+        "true: do not check this upstream's certificate. Whoever sits between can then lie about the catalogue, digests included. Prefer ca.",
+      ),
+    timeouts: timeouts.prefault({}).describe('How long to wait for this upstream.'),
+    fileHosts: z
+      .array(origin, 'a list of origins')
+      .register(examples, { example: '["https://files.example.com"]' })
+      .prefault([])
+      .describe(
+        "Other origins that this upstream's file urls and redirects may lead to. Without an entry here only the origin of url is ever contacted. Credentials are not sent there.",
+      ),
+    connections: count(1, 256)
+      .default(8)
+      .describe('How many requests may be under way to it at once. Lower it to be gentle, raise it for long lines.'),
+    allowMissingDigest: flag
+      .default(false)
+      .describe(
+        'true: also mirror files of which the upstream declares no digest at all; their size alone is then checked. Needed for some very old dataset servers.',
+      ),
+  },
+  'a mapping with at least name and url',
+)
+
+export const settingsSchema = z.strictObject(
+  {
+    listen: listeners(1)
+      .prefault('0.0.0.0:8080')
+      .describe(
+        'What clients use, read-only: an address, unix:/path, {address, cert, key} for TLS, or a list of those. 0.0.0.0 is every IPv4 interface, [::] IPv6 too.',
+      ),
+    operator: listeners(0)
+      .prefault('127.0.0.1:8081')
+      .describe(
+        'For operators only: health, status and metrics. Same forms as listen; an empty list turns it off. Nobody is asked who they are: keep it where only operators reach it.',
+      ),
+    data: text('the path of a directory, relative to the directory of the config file', /^[^\0]+$/)
+      .default('./data')
+      .describe('Directory for everything we keep. One process owns it. Give it the disk that holds the images.'),
+    offline: flag
+      .default(false)
+      .describe(
+        'true: not one outbound connection. Only images are listed that are held whole, with all their origins. For sites without a network, or to see what would be left.',
+      ),
+    refresh: duration('100ms')
+      .prefault('10m')
+      .describe(
+        'How often each catalogue is asked again, with jitter. Shorter sees new images sooner and asks upstreams more.',
+      ),
+    holdback: size('1B', '1GiB')
+      .prefault('64KiB')
+      .describe(
+        'The tail of a file that is kept back until the whole file is verified, so that no client can take bad bytes for good ones. More than what fits into the buffers on the way changes nothing.',
+      ),
+    withdrawn: oneOf('list', 'hide')
+      .default('list')
+      .describe(
+        'What becomes of images that are held here and that no upstream lists any more: list them on, or hide them from lists. By uuid they are served in both cases.',
+      ),
+    firstAnswerWait: duration('0s')
+      .prefault('10s')
+      .describe(
+        'How long a list waits for the first upstream to answer when nothing is known yet. Shorter answers sooner, with an empty list.',
+      ),
+    missTtl: duration('0s')
+      .prefault('60s')
+      .describe(
+        'How long a "no" of all upstreams to a uuid is remembered. Shorter finds fresh images sooner, longer spares upstreams.',
+      ),
+    maxAncestry: count(1, 1000)
+      .default(100)
+      .describe(
+        'How many images a chain of origins may have; longer ones are refused, as a ring is. Raise it if you really build that deep.',
+      ),
+    upstreams: z
+      .array(upstreamSchema, 'a list of upstreams')
+      .prefault([])
+      .describe(
+        'The servers we pull from. Order is precedence: of an image that several have, the first one is believed.',
+      ),
+    log: z
+      .strictObject(
+        {
+          level: oneOf('debug', 'info', 'warn', 'error')
+            .default('info')
+            .describe('The least serious lines to write. debug adds departures of clients and every request upstream.'),
+          format: oneOf('auto', 'json', 'pretty')
+            .default('auto')
+            .describe(
+              'json: one object per line, for machines. pretty: for eyes. auto: pretty on a terminal, json elsewhere.',
+            ),
+        },
+        'a mapping of level and format',
+      )
+      .prefault({})
+      .describe('What is written to standard output.'),
+    limits: z
+      .strictObject(
+        {
+          list: size('1KiB', '4GiB')
+            .prefault('256MiB')
+            .describe("How large one upstream's catalogue may be, unpacked. Guards memory against a server gone mad."),
+        },
+        'a mapping with the key list',
+      )
+      .prefault({})
+      .describe('Bounds on what upstreams may send.'),
+  },
+  'a mapping of keys',
+)
+
+/** The file's content with defaults filled in and texts parsed: durations in ms, sizes in bytes; paths as they stand. */
+export type Settings = z.output<typeof settingsSchema>

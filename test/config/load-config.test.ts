@@ -1,0 +1,378 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Config, describeConfig, exampleYaml, jsonSchema, loadConfig } from '../../src/config.js'
+
+let directory: string
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'config-'))
+  await writeFile(join(directory, 'password'), 'geheim\n')
+  await writeFile(join(directory, 'cert.pem'), 'CERTIFICATE\n')
+  await writeFile(join(directory, 'key.pem'), 'PRIVATE KEY\n')
+  await writeFile(join(directory, 'empty'), '\n')
+})
+
+afterAll(() => rm(directory, { recursive: true }))
+
+function load(text: string, environment: Record<string, string> = {}): Promise<Config> {
+  return loadConfig({
+    path: join(directory, 'config.yaml'),
+    text,
+    environment,
+    readFile: (path) => readFile(path, 'utf8'),
+  })
+}
+
+/** The lines of complaint, without the directory in front. */
+async function complaintsOf(text: string, environment?: Record<string, string>): Promise<string[]> {
+  const error = await load(text, environment).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  expect(error).toMatchObject({ name: 'MirrorError', code: 'CONFIG_INVALID' })
+  const [, ...lines] = (error as Error).message.replaceAll(`${directory}/`, '').split('\n')
+  return lines
+}
+
+const WITH_UPSTREAM = `
+upstreams:
+  - name: smartos
+    url: https://images.smartos.org
+`
+
+describe('a config', () => {
+  it('is whole without a single key', async () => {
+    expect(await load('')).toMatchObject({
+      listen: ['0.0.0.0:8080'],
+      operator: ['127.0.0.1:8081'],
+      dataDirectory: join(directory, 'data'),
+      isOffline: false,
+      refreshMs: 600_000,
+      holdbackBytes: 65_536,
+      withdrawn: 'list',
+      firstAnswerWaitMs: 10_000,
+      missTtlMs: 60_000,
+      maxAncestry: 100,
+      upstreams: [],
+      log: { level: 'info', format: 'auto' },
+      limits: { listBytes: 256 * 1024 * 1024 },
+    })
+  })
+
+  it('fills in what an upstream leaves out', async () => {
+    const [upstream] = (await load(WITH_UPSTREAM)).upstreams
+    expect(upstream).toEqual({
+      name: 'smartos',
+      type: 'imgapi',
+      url: new URL('https://images.smartos.org'),
+      channel: undefined,
+      include: [],
+      exclude: [],
+      username: undefined,
+      password: undefined,
+      ca: undefined,
+      cert: undefined,
+      key: undefined,
+      insecure: false,
+      timeouts: { connectMs: 10_000, headersMs: 60_000, stallMs: 30_000 },
+      fileHosts: [],
+      connections: 8,
+      allowMissingDigest: false,
+    })
+  })
+
+  it('takes one address, a unix socket, TLS, and a list of all of them', async () => {
+    expect((await load('listen: unix:run/mirror.sock')).listen).toEqual([`unix:${directory}/run/mirror.sock`])
+    const secure = '{address: "[::]:443", cert: cert.pem, key: key.pem}'
+    const tls = { address: '[::]:443', cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem') }
+    expect((await load(`listen: ${secure}`)).listen).toEqual([tls])
+    expect((await load(`listen: ["127.0.0.1:0", ${secure}]\noperator: []`)).listen).toEqual(['127.0.0.1:0', tls])
+  })
+
+  it('finds files beside itself and reads them', async () => {
+    const [upstream] = (
+      await load(`${WITH_UPSTREAM}
+    username: mirror
+    passwordFile: ./password
+    ca: cert.pem
+    cert: cert.pem
+    key: ${directory}/key.pem`)
+    ).upstreams
+    expect(upstream?.password?.reveal()).toBe('geheim')
+    expect(upstream?.ca).toBe('CERTIFICATE\n')
+    expect(upstream?.key?.reveal()).toBe('PRIVATE KEY\n')
+  })
+
+  it('never prints a secret', async () => {
+    const config = await load(`${WITH_UPSTREAM}
+    username: mirror
+    passwordFile: password
+    cert: cert.pem
+    key: key.pem`)
+    for (const print of [
+      JSON.stringify(config),
+      inspect(config, { depth: 9 }),
+      JSON.stringify(describeConfig(config)),
+    ]) {
+      expect(print).toContain('(secret)')
+      expect(print).not.toMatch(/geheim|PRIVATE KEY/)
+    }
+  })
+
+  it('cannot be changed', async () => {
+    const config = await load(WITH_UPSTREAM)
+    expect(Object.isFrozen(config) && Object.isFrozen(config.upstreams[0]?.timeouts)).toBe(true)
+  })
+})
+
+describe('a wrong config is told', () => {
+  it.each([
+    ['a key nobody knows', 'refesh: 10m', 'config.yaml:1:1: refesh: found a key we do not know; did you mean refresh?'],
+    [
+      'a key nobody knows and nobody can guess',
+      'limits: {frobnicate: 1}',
+      'config.yaml:1:10: limits.frobnicate: found a key we do not know; right is one of list',
+    ],
+    [
+      'a key nobody knows in an entry of a list',
+      `${WITH_UPSTREAM}    timeout: {}`,
+      'config.yaml:5:5: upstreams[0].timeout: found a key we do not know; did you mean timeouts?',
+    ],
+    [
+      'a duration without its unit',
+      '# one\nrefresh: 10',
+      'config.yaml:2:10: refresh: found 10; right is a duration with its unit, such as 500ms, 30s, 10m, 1h30m or 2d (units: ms, s, m, h, d)',
+    ],
+    [
+      'a duration out of reach',
+      'refresh: 30d',
+      'config.yaml:1:10: refresh: found "30d"; right is a duration from 100ms to 24d',
+    ],
+    ['a size that is none', 'holdback: 64 KiBi', /1:11: holdback: found "64 KiBi"; right is a size with its unit/],
+    ['a holdback of nothing', 'holdback: 0B', /right is a size from 1B to 1GiB/],
+    ['a word that is none of the choices', 'withdrawn: delete', /found "delete"; right is one of list, hide/],
+    ['a wrong kind of value', 'upstreams: smartos', /1:12: upstreams: found "smartos"; right is a list of upstreams/],
+    [
+      'a missing key',
+      'upstreams:\n  - name: a',
+      /2:5: upstreams\[0\]\.url: found nothing; right is an http or https url/,
+    ],
+    ['an address that is none', 'listen: 8080', /1:9: listen: found 8080; right is an address such as 0\.0\.0\.0:8080/],
+    ['a port that is none', 'listen: "0.0.0.0:70000"', /found "0\.0\.0\.0:70000"; right is an address/],
+    ['no address at all', 'listen: []', /listen: found \[\]; right is an address/],
+    [
+      'a wrong key in a listener',
+      'listen: {address: "a:1", cert: cert.pem, key: key.pem, kye: 1}',
+      /listen\.kye: .*did you mean key/,
+    ],
+    [
+      'a file that is not there, in a list of listeners',
+      'listen: ["a:1", {address: "a:2", cert: cert.pem, key: gone.pem}]',
+      /listen\[1\]\.key: found "gone\.pem"; right is a file we can read \(ENOENT/,
+    ],
+    [
+      'an empty file',
+      `${WITH_UPSTREAM}    ca: empty`,
+      /5:9: upstreams\[0\]\.ca: found "empty"; right is a file that is not empty/,
+    ],
+    [
+      'a url of another kind',
+      'upstreams: [{name: a, url: "ftp://a"}]',
+      /found "ftp:\/\/a"; right is an http or https url/,
+    ],
+    [
+      'a bad name',
+      'upstreams: [{name: ../a, url: "http://a"}]',
+      /upstreams\[0\]\.name: .* right is a name of lower-case/,
+    ],
+    [
+      'a channel of a dsapi server',
+      'upstreams: [{name: a, url: "http://a", type: dsapi, channel: dev}]',
+      /1:53: .*no channels/,
+    ],
+    [
+      'two channels',
+      'upstreams: [{name: a, url: "http://a?channel=x", channel: dev}]',
+      /found "dev", but url says channel=x/,
+    ],
+    [
+      'a user without password',
+      'upstreams: [{name: a, url: "http://a", username: b}]',
+      /username without passwordFile/,
+    ],
+    ['a key without certificate', 'upstreams: [{name: a, url: "http://a", key: key.pem}]', /key without cert/],
+    [
+      'a file host with a path',
+      'upstreams: [{name: a, url: "http://a", fileHosts: ["http://b/c"]}]',
+      /right is an origin/,
+    ],
+    [
+      'a filter that means nothing',
+      'upstreams: [{name: a, url: "http://a", include: ["name"]}]',
+      /include\[0\]: found "name"; right is a filter/,
+    ],
+    ['a key that stands twice', 'offline: true\noffline: false', /2:1: .*unique/],
+    ['no YAML at all', 'listen: [', /config\.yaml:1:\d+: /],
+    [
+      'an alias that unfolds without end',
+      `a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [${'*a,'.repeat(20)}]\nc: [${'*b,'.repeat(20)}]`,
+      /alias/i,
+    ],
+    ['a list where a mapping belongs', '- listen: 1', /1:1: found \[\{"listen":1\}\]; right is a mapping of keys/],
+  ])('%s', async (_what, text, complaint) => {
+    const complaints = await complaintsOf(text)
+    expect(complaints).toHaveLength(1)
+    if (typeof complaint === 'string') expect(complaints[0]).toBe(complaint)
+    else expect(complaints[0]).toMatch(complaint)
+  })
+
+  it('of two upstreams with one name, and of all other faults in the order of the file', async () => {
+    const complaints = await complaintsOf(`
+refresh: soon
+upstreams:
+  - name: a
+    url: http://a
+  - name: a
+    url: ftp://a
+    passwordFile: gone
+    colour: red
+log:
+  level: loud
+`)
+    expect(complaints.map((line) => line.split(';')[0])).toEqual([
+      'config.yaml:2:10: refresh: found "soon"',
+      'config.yaml:6:11: upstreams[1].name: found "a", as in upstreams[0]',
+      'config.yaml:7:10: upstreams[1].url: found "ftp://a"',
+      'config.yaml:8:5: upstreams[1].passwordFile: found passwordFile without username',
+      'config.yaml:8:19: upstreams[1].passwordFile: found "gone"',
+      'config.yaml:9:5: upstreams[1].colour: found a key we do not know',
+      'config.yaml:11:10: log.level: found "loud"',
+    ])
+  })
+
+  it('credentials in a url, without repeating them', async () => {
+    const [complaint] = await complaintsOf('upstreams: [{name: a, url: "https://me:geheim@a"}]')
+    expect(complaint).toMatch(/passwordFile/)
+    expect(complaint).not.toContain('geheim')
+  })
+})
+
+describe('environment variables', () => {
+  it('set single keys, over the file and where it says nothing', async () => {
+    const config = await load(`${WITH_UPSTREAM}refresh: 1h`, {
+      IMGAPI_MIRROR_LISTEN: '[::1]:8080',
+      IMGAPI_MIRROR_OFFLINE: 'true',
+      IMGAPI_MIRROR_REFRESH: '1h30m',
+      IMGAPI_MIRROR_MISS_TTL: '5s',
+      IMGAPI_MIRROR_MAX_ANCESTRY: '7',
+      IMGAPI_MIRROR_LOG_LEVEL: 'debug',
+      IMGAPI_MIRROR_UPSTREAMS_SMARTOS_TIMEOUTS_STALL: '9s',
+      IMGAPI_MIRROR_UPSTREAMS_0_USERNAME: '007',
+      IMGAPI_MIRROR_UPSTREAMS_0_PASSWORD_FILE: 'password',
+      IMGAPI_MIRROR_UPSTREAMS_1_NAME: 'second',
+      IMGAPI_MIRROR_UPSTREAMS_1_URL: 'http://second',
+      IMGAPI_MIRROR_DATA: '',
+      HOME: '/root',
+    })
+    expect(config).toMatchObject({
+      listen: ['[::1]:8080'],
+      isOffline: true,
+      refreshMs: 5_400_000,
+      missTtlMs: 5000,
+      maxAncestry: 7,
+      log: { level: 'debug', format: 'auto' },
+      dataDirectory: join(directory, 'data'),
+    })
+    expect(config.upstreams.map(({ name }) => name)).toEqual(['smartos', 'second'])
+    expect(config.upstreams[0]).toMatchObject({ username: '007', timeouts: { connectMs: 10_000, stallMs: 9000 } })
+  })
+
+  it('set a list as a whole, and then parts of it', async () => {
+    const config = await load(WITH_UPSTREAM, {
+      IMGAPI_MIRROR_UPSTREAMS: '[{name: a, url: "http://a"}]',
+      IMGAPI_MIRROR_UPSTREAMS_0_CONNECTIONS: '2',
+      IMGAPI_MIRROR_LISTEN: '["127.0.0.1:1", "127.0.0.1:2"]',
+    })
+    expect(config.upstreams).toMatchObject([{ name: 'a', connections: 2 }])
+    expect(config.listen).toHaveLength(2)
+  })
+
+  it('are named when they are wrong', async () => {
+    const complaints = await complaintsOf(`${WITH_UPSTREAM}refresh: 1x`, {
+      IMGAPI_MIRROR_LOG_LEVEL: 'loud',
+      IMGAPI_MIRROR_LISTN: 'a:1',
+      IMGAPI_MIRROR_UPSTREAMS_0_URL: 'http://a',
+      IMGAPI_MIRROR_UPSTREAMS_SMARTOS_URL: 'http://b',
+    })
+    expect(complaints.sort()).toEqual([
+      expect.stringMatching(/^config\.yaml:5:10: refresh: found "1x"/),
+      'environment variable IMGAPI_MIRROR_LISTN: no key is called so; did you mean IMGAPI_MIRROR_LISTEN?',
+      'environment variable IMGAPI_MIRROR_LOG_LEVEL: log.level: found "loud"; right is one of debug, info, warn, error',
+      'environment variable IMGAPI_MIRROR_UPSTREAMS_SMARTOS_URL: sets upstreams[0].url, which IMGAPI_MIRROR_UPSTREAMS_0_URL sets too; keep one of them',
+    ])
+  })
+
+  it('do not reach one of two upstreams whose names look the same there', async () => {
+    const twins = 'upstreams: [{name: a-b, url: "http://a"}, {name: a.b, url: "http://b"}]'
+    expect(await complaintsOf(twins, { IMGAPI_MIRROR_UPSTREAMS_A_B_URL: 'http://c' })).toHaveLength(1)
+    expect((await load(twins, { IMGAPI_MIRROR_UPSTREAMS_1_URL: 'http://c' })).upstreams[1]?.url.host).toBe('c')
+  })
+})
+
+describe('what is generated from the schema', () => {
+  const shipped = (name: string) => readFile(new URL(`../../config/${name}`, import.meta.url), 'utf8')
+
+  it('is what config/ ships (else: npm run generate)', async () => {
+    expect(await shipped('example.yaml')).toBe(exampleYaml())
+    expect(await shipped('schema.json')).toBe(jsonSchema())
+  })
+
+  it('is an example that is right as it stands, and equals the defaults', async () => {
+    const example = await load(exampleYaml())
+    expect(example).toEqual(await load(WITH_UPSTREAM))
+  })
+
+  it('is an example that stays right with every key in use', async () => {
+    const lines = exampleYaml().split('\n')
+    // A key shown with its default and again with an example keeps the example only.
+    const uncommented = lines.flatMap((line, index) => {
+      const key = /^ *(\w+):/.exec(line)?.[1]
+      const next = lines[index + 1] ?? ''
+      return key && next.trimStart().startsWith(`#${key}:`) ? [] : [line.replace(/^( *)#(\w)/, '$1$2')]
+    })
+    const text = uncommented.join('\n')
+    const config = await loadConfig({ path: 'c.yaml', text, environment: {}, readFile: async () => 'content' })
+    expect(config.upstreams[0]).toMatchObject({ channel: 'release', username: 'mirror', cert: 'content' })
+    expect(config.upstreams[0]?.include).toHaveLength(2)
+  })
+
+  it('is a schema that describes every key', () => {
+    const undescribed: string[] = []
+    const visit = (schema: Record<string, unknown>, path: string) => {
+      for (const [key, inner] of Object.entries((schema.properties ?? {}) as Record<string, Record<string, unknown>>)) {
+        if (typeof inner.description !== 'string') undescribed.push(`${path}.${key}`)
+        visit(inner, `${path}.${key}`)
+      }
+      for (const inner of Object.values(schema)) {
+        if (typeof inner === 'object' && inner !== null) visit(inner as Record<string, unknown>, path)
+      }
+    }
+    visit(JSON.parse(jsonSchema()), '')
+    expect(undescribed).toEqual([])
+  })
+
+  it('is not needed for the config that npm start uses: that one is right too', async () => {
+    const path = new URL('../../config/default.yaml', import.meta.url).pathname
+    const config = await loadConfig({
+      path,
+      text: await shipped('default.yaml'),
+      environment: {},
+      readFile: (path) => readFile(path, 'utf8'),
+    })
+    expect(config.upstreams).toMatchObject([{ name: 'smartos', url: new URL('https://images.smartos.org') }])
+    expect(config.dataDirectory).toBe(new URL('../../data', import.meta.url).pathname)
+  })
+})
