@@ -1,0 +1,128 @@
+import { readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import type { Running } from './cli/surroundings.js'
+import type { Config, Listen, UpstreamConfig } from './config.js'
+import { MirrorError } from './errors.js'
+import { makeImgapiApp } from './http/imgapi/imgapi-app.js'
+import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
+import { makeOperatorApp } from './http/operator/operator-app.js'
+import { PullThroughMirror } from './mirror/pull-through-mirror.js'
+import type { Log } from './parts/log.js'
+import { openStore } from './store/open-store.js'
+import { Counters } from './telemetry/counters.js'
+import { makeUpstream } from './upstream/make-upstream.js'
+import type { Upstream } from './upstream/upstream.js'
+
+export interface AssembleOptions {
+  readonly config: Config
+  readonly log: Log
+  /** Where proxies are looked up. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly version: string
+}
+
+/** How long a client who asks for an unknown image waits for upstreams that do not answer. */
+const PATIENCE_MS = 5_000
+
+/** How long answers on their way may take to finish when we are told to stop. */
+const FINISH_LIMIT_MS = 20_000
+
+/**
+ * Builds every room, wires them, and opens the doors. What was opened is closed in reverse, also when the rest fails.
+ *
+ * @throws MirrorError STORE_LOCKED, STORE_UNUSABLE, STORE_BROKEN, CONFIG_INVALID.
+ */
+export async function assemble({ config, log, environment, version }: AssembleOptions): Promise<Running> {
+  const closers: (() => Promise<void>)[] = []
+  const close = async () => {
+    for (let closer = closers.pop(); closer; closer = closers.pop()) await closer()
+  }
+  try {
+    const counters = new Counters()
+    const store = await openStore({ directory: config.dataDirectory, log })
+    closers.push(() => store.close())
+
+    const upstreams = config.isOffline
+      ? []
+      : config.upstreams.map((upstream) => openUpstream(upstream, { config, log, environment, version }))
+    closers.push(async () => void (await Promise.all(upstreams.map((upstream) => upstream.close()))))
+
+    const mirror = await PullThroughMirror.start({
+      store,
+      upstreams,
+      precedence: config.upstreams.map(({ name }) => name),
+      isOffline: config.isOffline,
+      withdrawn: config.withdrawn,
+      refreshMs: config.refreshMs,
+      holdbackBytes: config.holdbackBytes,
+      firstAnswerWaitMs: config.firstAnswerWaitMs,
+      missTtlMs: config.missTtlMs,
+      patienceMs: PATIENCE_MS,
+      maxAncestry: config.maxAncestry,
+      counters,
+      log,
+    })
+    closers.push(() => mirror.close())
+    counters.watch(() => mirror.status())
+
+    const serverName = hostname()
+    const { onRequest } = counters
+    const operatorApp = makeOperatorApp({
+      mirror,
+      log,
+      version,
+      serverName,
+      isReady: () => true,
+      metrics: () => counters.expose(),
+    })
+    const operators = await openDoors(config.operator, operatorApp.callback(), log)
+    closers.push(() => operators.close(0))
+    const clients = await openDoors(
+      config.listen,
+      makeImgapiApp({ mirror, log, version, serverName, onRequest }).callback(),
+      log,
+    )
+    closers.push(() => clients.close(FINISH_LIMIT_MS))
+
+    return { listeners: clients.urls, operators: operators.urls, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function openUpstream(upstream: UpstreamConfig, { config, log, environment, version }: AssembleOptions): Upstream {
+  const { key, password, ...plain } = upstream
+  const { listBytes } = config.limits
+  return makeUpstream({
+    ...plain,
+    key: key?.reveal(),
+    password: password?.reveal(),
+    limits: { listBytes },
+    environment,
+    log,
+    version,
+  })
+}
+
+async function openDoors(
+  addresses: readonly Listen[],
+  handler: Parameters<typeof listen>[1],
+  log: Log,
+): Promise<Pick<OpenListener, 'urls' | 'close'>> {
+  if (addresses.length === 0) return { urls: [], close: async () => {} }
+  return await listen(await Promise.all(addresses.map(withCertificate)), handler, {}, log)
+}
+
+async function withCertificate(address: Listen): Promise<string | SecureAddress> {
+  if (typeof address === 'string') return address
+  const { cert, key } = address
+  try {
+    return { address: address.address, cert: await readFile(cert), key: await readFile(key) }
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new MirrorError('CONFIG_INVALID', `the certificate for ${address.address} cannot be read: ${reason}`, {
+      cause,
+    })
+  }
+}

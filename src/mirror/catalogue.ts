@@ -1,0 +1,234 @@
+import { ancestryOf } from '../images/ancestry.js'
+import type { Claim } from '../images/claim.js'
+import { identityDifferences } from '../images/identity.js'
+import type { Manifest } from '../images/manifest.js'
+import { compareByPublication } from '../images/match-query.js'
+import type { Uuid } from '../images/uuid.js'
+import type { Log } from '../parts/log.js'
+import type { HeldImage } from '../store/image-store.js'
+import type { Conflict } from './mirror.js'
+
+export interface CatalogueOptions {
+  /** The configured upstreams' names; order is precedence. Claims of any other upstream are history, and ignored. */
+  readonly precedence: readonly string[]
+  /** Whether a held image that no upstream lists any more stays in our lists. */
+  readonly withdrawn: 'list' | 'hide'
+  readonly log: Log
+  readonly onConflict?: (conflict: Conflict) => void
+}
+
+interface Entry {
+  /** At most one per upstream, in order of precedence. */
+  readonly claims: readonly Claim[]
+  readonly held: HeldImage | undefined
+  /** What we answer; `undefined` while nobody has the image any more. */
+  readonly manifest: Manifest | undefined
+}
+
+/**
+ * Everything all upstreams claim, merged by uuid. The rules:
+ *
+ * - The first upstream in the configuration that has an image wins.
+ * - A held image keeps its sha1, size and origin whatever is claimed later: only claims that agree on them can win.
+ * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts.
+ * - An image that an upstream stops listing is withdrawn there: it is gone from our list unless another upstream has
+ *   it, or we hold it.
+ *
+ * In memory only. Claims reach the disk before they reach the catalogue.
+ */
+export class Catalogue {
+  readonly #entries = new Map<Uuid, Entry>()
+  readonly #conflicts = new Map<string, Conflict>()
+  readonly #rank: ReadonlyMap<string, number>
+  readonly #options: CatalogueOptions
+  #revision = 1
+  #holdings = 0
+  #listed: readonly Manifest[] | undefined
+  #origins: ReadonlySet<Uuid> | undefined
+
+  constructor(options: CatalogueOptions) {
+    this.#options = options
+    this.#rank = new Map(options.precedence.map((name, index) => [name, index]))
+  }
+
+  /** Changes whenever the unfiltered list may have changed. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** Changes whenever it may have changed which of the listed images are complete. */
+  get revisionOfComplete(): number {
+    return this.#revision + this.#holdings
+  }
+
+  /** The image as we answer it, in any state, listed or not. */
+  find(uuid: Uuid): Manifest | undefined {
+    return this.#entries.get(uuid)?.manifest
+  }
+
+  held(uuid: Uuid): HeldImage | undefined {
+    return this.#entries.get(uuid)?.held
+  }
+
+  /** What is claimed of an image, standing or withdrawn, in order of precedence. */
+  claimsOf(uuid: Uuid): readonly Claim[] {
+    return this.#entries.get(uuid)?.claims ?? []
+  }
+
+  claimOf(upstream: string, uuid: Uuid): Claim | undefined {
+    return this.claimsOf(uuid).find((claim) => claim.upstream === upstream)
+  }
+
+  /** All claims of one upstream that stand and are in its list. */
+  *listedBy(upstream: string): Iterable<Claim> {
+    for (const { claims } of this.#entries.values()) {
+      const claim = claims.find((candidate) => candidate.upstream === upstream)
+      if (claim?.isListed && claim.withdrawnMs === undefined) yield claim
+    }
+  }
+
+  /**
+   * Whom to ask for the files of an image: claims that agree with what we answer, standing ones first, then withdrawn
+   * ones, since servers go on serving what they no longer list.
+   */
+  offersOf(uuid: Uuid): readonly Claim[] {
+    const entry = this.#entries.get(uuid)
+    if (!entry?.manifest) return []
+    const { manifest } = entry
+    const agreeing = entry.claims.filter((claim) => identityDifferences(claim.manifest, manifest).length === 0)
+    return [...agreeing.filter(stands), ...agreeing.filter((claim) => !stands(claim))]
+  }
+
+  /** Whether some image we answer for builds on this one. */
+  isOrigin(uuid: Uuid): boolean {
+    if (!this.#origins) {
+      const origins = new Set<Uuid>()
+      for (const { manifest } of this.#entries.values()) if (manifest?.origin) origins.add(manifest.origin)
+      this.#origins = origins
+    }
+    return this.#origins.has(uuid)
+  }
+
+  /** The images of the unfiltered list, in the order of publication. The same array until the revision changes. */
+  listed(): readonly Manifest[] {
+    if (!this.#listed) {
+      const listed: Manifest[] = []
+      for (const entry of this.#entries.values()) {
+        const manifest = this.#listedForm(entry)
+        if (manifest) listed.push(manifest)
+      }
+      this.#listed = listed.sort(compareByPublication)
+    }
+    return this.#listed
+  }
+
+  /**
+   * The listed images whose whole ancestry passes `isHeld`: what can be installed when no upstream can be reached.
+   */
+  listedAndComplete(isHeld: (manifest: Manifest) => boolean, maxAncestry: number): readonly Manifest[] {
+    return this.listed().filter((manifest) => this.lacks(manifest, isHeld, maxAncestry).length === 0)
+  }
+
+  /** Which images of an ancestry, by uuid, are unknown or not held: all of them, if it is a ring or too long. */
+  lacks(image: Manifest, isHeld: (manifest: Manifest) => boolean, maxAncestry: number): readonly Uuid[] {
+    const { images, missing, broken } = ancestryOf(image, (uuid) => this.find(uuid), maxAncestry)
+    const lacking = images.filter((each) => !isHeld(each)).map((each) => each.uuid)
+    if (broken) return images.map((each) => each.uuid)
+    return missing ? [...lacking, missing] : lacking
+  }
+
+  conflicts(): readonly Conflict[] {
+    return [...this.#conflicts.values()]
+  }
+
+  /** Counts of everything, for operators. */
+  count(): { listed: number; held: number } {
+    let held = 0
+    for (const entry of this.#entries.values()) if (entry.held) held++
+    return { listed: this.listed().length, held }
+  }
+
+  /** Takes in what was heard: new claims, changed ones, withdrawn ones. */
+  hear(claims: Iterable<Claim>): void {
+    for (const claim of claims) {
+      if (!this.#rank.has(claim.upstream)) continue
+      const entry = this.#entries.get(claim.manifest.uuid)
+      const others = entry?.claims.filter((other) => other.upstream !== claim.upstream) ?? []
+      this.#put(claim.manifest.uuid, this.#inOrder([...others, claim]), entry?.held)
+    }
+  }
+
+  /** Takes in an image that is held and verified. */
+  hold(image: HeldImage): void {
+    const { uuid } = image.manifest
+    this.#holdings++
+    this.#put(uuid, this.claimsOf(uuid), image)
+  }
+
+  #put(uuid: Uuid, claims: readonly Claim[], held: HeldImage | undefined): void {
+    const winner = chooseWinner(claims, held)
+    const before = this.#entries.get(uuid)
+    const entry: Entry = { claims, held, manifest: winner?.manifest }
+    this.#entries.set(uuid, entry)
+    if (winner) this.#noteConflicts(uuid, claims, winner)
+    if (before?.manifest !== entry.manifest) this.#origins = undefined
+    if ((before && this.#listedForm(before)) !== this.#listedForm(entry)) {
+      this.#listed = undefined
+      this.#revision++
+    }
+  }
+
+  #noteConflicts(uuid: Uuid, claims: readonly Claim[], winner: Winner): void {
+    for (const claim of claims) {
+      const key = `${uuid} ${claim.upstream}`
+      const differences = identityDifferences(winner.manifest, claim.manifest)
+      if (differences.length === 0) {
+        this.#conflicts.delete(key)
+        continue
+      }
+      const known = this.#conflicts.get(key)
+      if (known && known.winner === winner.name && known.differences.join() === differences.join()) continue
+      const conflict = {
+        uuid,
+        winner: winner.name,
+        loser: claim.upstream,
+        differences,
+        firstSeenMs: claim.firstHeardMs,
+      }
+      this.#conflicts.set(key, conflict)
+      this.#options.log.warn(conflict, `claims about image ${uuid} disagree: ${winner.name} stands`)
+      this.#options.onConflict?.(conflict)
+    }
+  }
+
+  /** What stands in the unfiltered list for this entry, if anything does. */
+  #listedForm({ claims, held, manifest }: Entry): Manifest | undefined {
+    if (claims.some((claim) => stands(claim) && claim.isListed)) return manifest
+    return held && (this.#options.withdrawn === 'list' || claims.some(stands)) ? manifest : undefined
+  }
+
+  #inOrder(claims: Claim[]): readonly Claim[] {
+    return claims.sort((a, b) => this.#rank.get(a.upstream)! - this.#rank.get(b.upstream)!)
+  }
+}
+
+interface Winner {
+  readonly manifest: Manifest
+  /** The upstream's name, or what a person would call the other possibility. */
+  readonly name: string
+}
+
+function chooseWinner(claims: readonly Claim[], held: HeldImage | undefined): Winner | undefined {
+  const standing = claims.filter(stands)
+  if (!held) {
+    const first = standing[0]
+    return first && { manifest: first.manifest, name: first.upstream }
+  }
+  const agrees = (claim: Claim) => identityDifferences(claim.manifest, held.manifest).length === 0
+  const agreeing = standing.find(agrees) ?? claims.find(agrees)
+  return { manifest: agreeing?.manifest ?? held.manifest, name: 'the held image' }
+}
+
+function stands(claim: Claim): boolean {
+  return claim.withdrawnMs === undefined
+}

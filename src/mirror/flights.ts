@@ -1,0 +1,69 @@
+import { MirrorError } from '../errors.js'
+import { formatDigest, strongestDigest } from '../images/digest.js'
+import type { Manifest } from '../images/manifest.js'
+import type { Log } from '../parts/log.js'
+import type { BlobStore } from '../store/blob-store.js'
+import type { MirrorCounters } from './counters.js'
+import { FaultMemory } from './fault-memory.js'
+import { Flight, type Offer } from './flight.js'
+
+export interface FlightsOptions {
+  readonly blobs: BlobStore
+  readonly counters: MirrorCounters
+  readonly log: Log
+}
+
+/** How long an upstream that failed with a file is tried last for it. */
+const FAULT_TTL_MS = 10 * 60_000
+const LONGEST_BACKOFF_MS = 30_000
+
+/**
+ * The downloads under way: one per file, whoever asks. A file is known by its strongest digest and its size, so two
+ * images with the same file share one flight, and two claims that disagree never do.
+ */
+export class Flights {
+  readonly #underWay = new Map<string, Flight>()
+  readonly #faults = new FaultMemory({ ttlMs: FAULT_TTL_MS })
+  readonly #options: FlightsOptions
+  #isClosing = false
+
+  constructor(options: FlightsOptions) {
+    this.#options = options
+  }
+
+  /** The flight for this file, if one is under way. */
+  find(manifest: Manifest, fileIndex: number): Flight | undefined {
+    return this.#underWay.get(keyOf(manifest, fileIndex))
+  }
+
+  /** @throws MirrorError CLOSING when the mirror takes nothing new. */
+  start(manifest: Manifest, fileIndex: number, offers: readonly Offer[]): Flight {
+    if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing and fetches nothing new')
+    const key = keyOf(manifest, fileIndex)
+    const backoffMs = (failures: number) =>
+      Math.min(500 * 2 ** (failures - 1), LONGEST_BACKOFF_MS) * (0.5 + Math.random() / 2)
+    const flight = new Flight({ ...this.#options, manifest, fileIndex, offers, faults: this.#faults, backoffMs })
+    this.#underWay.set(key, flight)
+    const land = () => this.#underWay.delete(key)
+    flight.ended.then(land, land)
+    return flight
+  }
+
+  all(): Iterable<Flight> {
+    return this.#underWay.values()
+  }
+
+  /** Ends all flights and waits until they have let go of their files. */
+  async close(): Promise<void> {
+    this.#isClosing = true
+    const flights = [...this.#underWay.values()]
+    for (const flight of flights) flight.abort(new MirrorError('CLOSING', 'the mirror is closing'))
+    await Promise.allSettled(flights.map((flight) => flight.ended))
+  }
+}
+
+function keyOf(manifest: Manifest, fileIndex: number): string {
+  const file = manifest.files[fileIndex]!
+  const digest = strongestDigest(file.digests)
+  return digest ? `${formatDigest(digest)} ${file.sizeBytes}` : `${manifest.uuid}/${fileIndex} ${file.sizeBytes}`
+}

@@ -1,0 +1,148 @@
+import { isMirrorError } from '../errors.js'
+import type { Claim, Statement } from '../images/claim.js'
+import { formatDigest } from '../images/digest.js'
+import type { Uuid } from '../images/uuid.js'
+import type { Log } from '../parts/log.js'
+import type { ClaimStore, Hearing } from '../store/claim-store.js'
+import type { Listing } from '../upstream/upstream.js'
+import type { Catalogue } from './catalogue.js'
+
+export interface HeardOptions {
+  readonly catalogue: Catalogue
+  readonly claims: ClaimStore
+  readonly log: Log
+}
+
+/** Turns what upstreams say into claims: written down first, then in the catalogue. */
+export class Heard {
+  readonly #options: HeardOptions
+  /** Per upstream: when its whole catalogue was heard last. */
+  readonly #listings = new Map<string, { readonly heardMs: number; readonly validator: string | undefined }>()
+
+  constructor(options: HeardOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Brings back when catalogues were heard in earlier runs. Not their validators: the configuration may let other
+   * images through by now, and a 304 would hide those.
+   */
+  remember(listings: ReadonlyMap<string, { readonly heardMs: number }>): void {
+    for (const [upstream, { heardMs }] of listings) this.#listings.set(upstream, { heardMs, validator: undefined })
+  }
+
+  lastListing(upstream: string): { readonly heardMs: number; readonly validator: string | undefined } | undefined {
+    return this.#listings.get(upstream)
+  }
+
+  /** Whether any upstream has ever told its catalogue. */
+  get hasListings(): boolean {
+    return this.#listings.size > 0
+  }
+
+  /** An upstream told its whole catalogue. Answers how many claims are new or changed, and how many are withdrawn. */
+  async listing(upstream: string, listing: Listing): Promise<{ changed: number; withdrawn: number }> {
+    const { catalogue, log } = this.#options
+    const heardMs = Date.now()
+    const changed: Claim[] = []
+    const missing = new Map<Uuid, Claim>()
+    for (const claim of catalogue.listedBy(upstream)) missing.set(claim.manifest.uuid, claim)
+    for (const statement of listing.statements) {
+      const { uuid } = statement.manifest
+      missing.delete(uuid)
+      const known = catalogue.claimOf(upstream, uuid)
+      if (known?.isListed && known.withdrawnMs === undefined && isSame(known, statement)) continue
+      if (known && !isSameFile(known, statement)) {
+        log.warn({ upstream, uuid }, `upstream ${upstream} now claims another file for image ${uuid} than before`)
+      }
+      changed.push(claimFrom(upstream, statement, known, heardMs, true))
+    }
+    // A list that could not be followed to its end says nothing about what is not in it.
+    const withdrawn = listing.incomplete
+      ? []
+      : [...missing.values()].map((claim) => ({ ...claim, withdrawnMs: heardMs }))
+    const { validator } = listing
+    await this.#write({ upstream, heardMs, changed, withdrawn: uuidsOf(withdrawn), listing: { validator } })
+    this.#listings.set(upstream, { heardMs, validator })
+    catalogue.hear([...changed, ...withdrawn])
+    return { changed: changed.length, withdrawn: withdrawn.length }
+  }
+
+  /** An upstream says that nothing has changed since its last listing. */
+  async unchanged(upstream: string): Promise<void> {
+    const validator = this.#listings.get(upstream)?.validator
+    const heardMs = Date.now()
+    await this.#write({ upstream, heardMs, changed: [], withdrawn: [], listing: { validator } })
+    this.#listings.set(upstream, { heardMs, validator })
+  }
+
+  /** An upstream was asked for one image and has it. */
+  async answer(upstream: string, statement: Statement): Promise<void> {
+    const known = this.#options.catalogue.claimOf(upstream, statement.manifest.uuid)
+    const isListed = known?.isListed === true && known.withdrawnMs === undefined
+    const heardMs = Date.now()
+    const claim = claimFrom(upstream, statement, known, heardMs, isListed)
+    await this.#write({ upstream, heardMs, changed: [claim], withdrawn: [], listing: undefined })
+    this.#options.catalogue.hear([claim])
+  }
+
+  /** An upstream was asked for one image, and says that it has none. */
+  async denial(upstream: string, uuid: Uuid): Promise<void> {
+    const known = this.#options.catalogue.claimOf(upstream, uuid)
+    if (!known || known.withdrawnMs !== undefined) return
+    const heardMs = Date.now()
+    await this.#write({ upstream, heardMs, changed: [], withdrawn: [uuid], listing: undefined })
+    this.#options.catalogue.hear([{ ...known, withdrawnMs: heardMs }])
+  }
+
+  /** What cannot be written down is still true: a full disk must not make the mirror blind. */
+  async #write(hearing: Hearing): Promise<void> {
+    try {
+      await this.#options.claims.record(hearing)
+    } catch (error) {
+      if (!isMirrorError(error, 'STORE_FULL', 'STORE_BROKEN')) throw error
+      const facts = { upstream: hearing.upstream, err: error }
+      this.#options.log.error(facts, `what upstream ${hearing.upstream} claims could not be written down`)
+    }
+  }
+}
+
+function claimFrom(
+  upstream: string,
+  statement: Statement,
+  known: Claim | undefined,
+  heardMs: number,
+  isListed: boolean,
+): Claim {
+  const isOldNews = known !== undefined && isSameFile(known, statement)
+  return {
+    upstream,
+    manifest: statement.manifest,
+    whereabouts: statement.whereabouts,
+    isListed,
+    // First heard of this file: a changed sha1 or size is a new claim.
+    firstHeardMs: isOldNews ? known.firstHeardMs : heardMs,
+    lastHeardMs: heardMs,
+    withdrawnMs: undefined,
+  }
+}
+
+function isSame(claim: Claim, statement: Statement): boolean {
+  return (
+    claim.manifest.json === statement.manifest.json &&
+    isSameFile(claim, statement) &&
+    claim.whereabouts.join('\n') === statement.whereabouts.join('\n')
+  )
+}
+
+function isSameFile(a: Statement, b: Statement): boolean {
+  return fileFacts(a) === fileFacts(b)
+}
+
+function fileFacts({ manifest }: Statement): string {
+  return manifest.files.map((file) => `${file.sizeBytes} ${file.digests.map(formatDigest).join(' ')}`).join('\n')
+}
+
+function uuidsOf(claims: readonly Claim[]): Uuid[] {
+  return claims.map((claim) => claim.manifest.uuid)
+}

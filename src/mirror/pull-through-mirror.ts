@@ -1,0 +1,369 @@
+import { isMirrorError, MirrorError } from '../errors.js'
+import { ancestryOf } from '../images/ancestry.js'
+import { type Digest, strongestDigest } from '../images/digest.js'
+import type { ListQuery } from '../images/list-query.js'
+import type { ImageFile, Manifest } from '../images/manifest.js'
+import { selectImages } from '../images/match-query.js'
+import { parseUuid, type Uuid } from '../images/uuid.js'
+import { abortable } from '../parts/abortable.js'
+import type { Log } from '../parts/log.js'
+import { SingleFlight } from '../parts/single-flight.js'
+import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js'
+import type { KeptIcon } from '../store/image-store.js'
+import type { Store } from '../store/store.js'
+import type { Upstream } from '../upstream/upstream.js'
+import { Catalogue } from './catalogue.js'
+import type { MirrorCounters } from './counters.js'
+import { FileStream } from './file-stream.js'
+import type { Flight, Offer } from './flight.js'
+import { Flights } from './flights.js'
+import { Heard } from './heard.js'
+import { Inquiries } from './inquiries.js'
+import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
+import { Refresher } from './refresher.js'
+
+export interface MirrorOptions {
+  readonly store: Store
+  /** In order of precedence. Empty when offline. */
+  readonly upstreams: readonly Upstream[]
+  /** The names of all configured upstreams in order of precedence, also when offline: their claims still count. */
+  readonly precedence: readonly string[]
+  readonly isOffline: boolean
+  readonly withdrawn: 'list' | 'hide'
+  readonly refreshMs: number
+  /** The tail of every answer that waits until the file is verified; at least 1. */
+  readonly holdbackBytes: number
+  /** How long the first list ever waits for the first upstream to answer. */
+  readonly firstAnswerWaitMs: number
+  readonly missTtlMs: number
+  /** How long a client who asks for an unknown image waits for upstreams that do not answer. */
+  readonly patienceMs: number
+  /** The longest ancestry that is followed, in images. */
+  readonly maxAncestry: number
+  readonly counters: MirrorCounters
+  readonly log: Log
+}
+
+/** The mirror: what we hold, what upstreams claim, and what is fetched because somebody asked. */
+export class PullThroughMirror implements Mirror {
+  readonly #options: MirrorOptions
+  readonly #catalogue: Catalogue
+  readonly #heard: Heard
+  readonly #refresher: Refresher
+  readonly #inquiries: Inquiries
+  readonly #flights: Flights
+  readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
+  readonly #holding = new SingleFlight<Uuid, void>()
+  readonly #abort = new AbortController()
+
+  /** Brings back what is known from earlier runs, and begins to ask the upstreams. */
+  static async start(options: MirrorOptions): Promise<PullThroughMirror> {
+    const mirror = new PullThroughMirror(options)
+    await mirror.#remember()
+    mirror.#refresher.start()
+    return mirror
+  }
+
+  private constructor(options: MirrorOptions) {
+    this.#options = options
+    const { counters, log, missTtlMs, patienceMs, precedence, refreshMs, store, upstreams, withdrawn } = options
+    const catalogue = new Catalogue({ precedence, withdrawn, log, onConflict: () => counters.conflictFound() })
+    const heard = new Heard({ catalogue, claims: store.claims, log })
+    this.#catalogue = catalogue
+    this.#heard = heard
+    this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, counters, log })
+    this.#inquiries = new Inquiries({ upstreams, catalogue, heard, missTtlMs, patienceMs, log })
+    this.#flights = new Flights({ blobs: store.blobs, counters, log })
+  }
+
+  async listImages(query: ListQuery): Promise<ImageList> {
+    const { firstAnswerWaitMs, isOffline, maxAncestry } = this.#options
+    const catalogue = this.#catalogue
+    if (!this.#heard.hasListings) await within(this.#refresher.firstAnswer, firstAnswerWaitMs)
+    const images = isOffline
+      ? catalogue.listedAndComplete((manifest) => this.#isHeld(manifest), maxAncestry)
+      : catalogue.listed()
+    const manifests = selectImages(images, query, (uuid) => {
+      const known = parseUuid(uuid)
+      return known && catalogue.find(known)
+    })
+    return { manifests, revision: isOffline ? catalogue.revisionOfComplete : catalogue.revision }
+  }
+
+  async getImage(uuid: Uuid, signal: AbortSignal): Promise<Manifest> {
+    const { isOffline, maxAncestry } = this.#options
+    const manifest = await this.#find(uuid, signal)
+    if (!manifest) throw new MirrorError('IMAGE_UNKNOWN', `image ${uuid} not found`)
+    await this.#prepareAncestry(manifest, signal)
+    if (isOffline) {
+      const lacks = this.#catalogue.lacks(manifest, (each) => this.#isHeld(each), maxAncestry)
+      if (lacks.length > 0) throw incomplete(uuid, lacks)
+    }
+    return manifest
+  }
+
+  async findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileOnOffer> {
+    const manifest = await this.getImage(uuid, signal)
+    const file = manifest.files[fileIndex]
+    if (!file) {
+      const which = manifest.files.length === 0 ? 'no file' : `no file at index ${fileIndex}`
+      throw new MirrorError('FILE_UNKNOWN', `image "${uuid}" has ${which}`)
+    }
+    const blob = this.#blobOf(manifest, fileIndex)
+    return {
+      manifest,
+      fileIndex,
+      sizeBytes: file.sizeBytes,
+      held: blob,
+      open: (opening) => this.#open(manifest, fileIndex, opening),
+    }
+  }
+
+  async getIcon(uuid: Uuid, signal: AbortSignal): Promise<KeptIcon> {
+    const manifest = await this.getImage(uuid, signal)
+    const icon = manifest.hasIcon
+      ? await abortable(
+          this.#icons.do(uuid, () => this.#findIcon(uuid)),
+          signal,
+        )
+      : undefined
+    if (!icon) throw new MirrorError('ICON_UNKNOWN', `image "${uuid}" has no icon`)
+    return icon
+  }
+
+  async getChunks(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileChunks> {
+    const { held } = await this.findFile(uuid, fileIndex, signal)
+    const fingerprint = held && (await this.#options.store.blobs.fingerprint(held.sha256))
+    if (!fingerprint) throw new MirrorError('FILE_UNKNOWN', `file ${fileIndex} of image "${uuid}" is not held here`)
+    const { sizeBytes, sha256, sha1, md5, chunks } = fingerprint
+    return { sizeBytes, sha256, sha1, md5, chunkBytes: CHUNK_BYTES, chunks }
+  }
+
+  status(): MirrorStatus {
+    const { listed, held } = this.#catalogue.count()
+    const blobs = [...this.#options.store.blobs.all()]
+    return {
+      isOffline: this.#options.isOffline,
+      imagesListed: listed,
+      imagesHeld: held,
+      blobsKept: blobs.length,
+      bytesKept: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
+      upstreams: this.#refresher.status(),
+      flights: [...this.#flights.all()].map((flight) => ({
+        uuid: flight.manifest.uuid,
+        fileIndex: flight.fileIndex,
+        sizeBytes: flight.expected.sizeBytes,
+        receivedBytes: flight.receivedBytes,
+        readers: flight.readers,
+        upstream: flight.delivering,
+      })),
+      conflicts: this.#catalogue.conflicts(),
+    }
+  }
+
+  /** Asks all upstreams for their catalogues now; resolves when each has answered or failed. */
+  async refresh(): Promise<void> {
+    await this.#refresher.refreshAll()
+  }
+
+  /** Ends everything under way. The upstreams and the store are the caller's to close, after this. */
+  async close(): Promise<void> {
+    this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
+    this.#inquiries.close()
+    await Promise.all([this.#refresher.close(), this.#flights.close()])
+  }
+
+  async #remember(): Promise<void> {
+    const { isOffline, log, store, upstreams } = this.#options
+    const { claims, damagedLines, listings } = await store.claims.load()
+    if (damagedLines > 0) log.warn({ damagedLines }, `${damagedLines} written claims were damaged and are left out`)
+    const admits = new Map(upstreams.map((upstream) => [upstream.name, upstream]))
+    // Filters may have changed since: what they let through today counts.
+    this.#catalogue.hear(
+      claims.filter((claim) => !claim.isListed || isOffline || admits.get(claim.upstream)?.admits(claim)),
+    )
+    for (const image of store.images.all()) this.#catalogue.hold(image)
+    this.#heard.remember(listings)
+  }
+
+  /** The image, asked of the upstreams if need be. */
+  async #find(uuid: Uuid, signal: AbortSignal): Promise<Manifest | undefined> {
+    if (this.#isWorthAsking(uuid)) await abortable(this.#inquiries.ask(uuid), signal)
+    return this.#catalogue.find(uuid)
+  }
+
+  /** What nobody listed is asked for; an answer of that kind is asked for again when it is as old as a list would be. */
+  #isWorthAsking(uuid: Uuid): boolean {
+    const claims = this.#catalogue.claimsOf(uuid).filter((claim) => claim.withdrawnMs === undefined)
+    if (this.#catalogue.held(uuid) || claims.some((claim) => claim.isListed)) return false
+    const heardMs = Math.max(0, ...claims.map((claim) => claim.lastHeardMs))
+    return Date.now() - heardMs > this.#options.refreshMs
+  }
+
+  /**
+   * Makes the manifests of the origins ready: whoever asks for a leaf asks for these next. An origin that nobody has is
+   * no failure of the leaf, which upstreams serve all the same.
+   * @throws MirrorError ANCESTRY_BROKEN
+   */
+  async #prepareAncestry(leaf: Manifest, signal: AbortSignal): Promise<void> {
+    const { maxAncestry } = this.#options
+    for (;;) {
+      const { missing, broken } = ancestryOf(leaf, (uuid) => this.#catalogue.find(uuid), maxAncestry)
+      if (broken) throw broken
+      if (!missing || !(await this.#find(missing, signal))) return
+    }
+  }
+
+  async #open(manifest: Manifest, fileIndex: number, signal: AbortSignal): Promise<OpenFile> {
+    const { blobs } = this.#options.store
+    const { counters } = this.#options
+    const kept = this.#blobOf(manifest, fileIndex)
+    const blob = kept && (await blobs.open(kept.sha256))
+    if (blob) {
+      counters.fileAsked('hit')
+      this.#holdWhenComplete(manifest, [])
+      return this.#openBlob(blob)
+    }
+    if (this.#options.isOffline) throw incomplete(manifest.uuid, [manifest.uuid])
+    let flight = this.#flights.find(manifest, fileIndex)
+    counters.fileAsked(flight ? 'coalesced' : 'miss')
+    flight ??= this.#flights.start(manifest, fileIndex, this.#offersOf(manifest))
+    this.#whenKept(flight, manifest)
+    flight.retain()
+    try {
+      await abortable(flight.begun, signal)
+      return this.#openFlight(flight)
+    } catch (error) {
+      await flight.release()
+      throw error
+    }
+  }
+
+  #openBlob(blob: OpenBlob): OpenFile {
+    const streams = new Streams()
+    const source = {
+      released: async (_positionBytes: number, endBytes: number) => endBytes,
+      read: (buffer: Uint8Array, positionBytes: number) => blob.read(buffer, positionBytes),
+    }
+    return {
+      md5: { algorithm: 'md5', hex: blob.ref.md5 },
+      stream: (startBytes, endBytes) => streams.add(new FileStream(source, startBytes, endBytes)),
+      close: () => streams.close(() => blob.close()),
+    }
+  }
+
+  #openFlight(flight: Flight): OpenFile {
+    const holdbackBytes = Math.max(1, this.#options.holdbackBytes)
+    const streams = new Streams()
+    const source = {
+      released: (positionBytes: number, endBytes: number) => flight.released(positionBytes, endBytes, holdbackBytes),
+      read: (buffer: Uint8Array, positionBytes: number) => flight.read(buffer, positionBytes),
+    }
+    return {
+      md5: flight.contentMd5,
+      stream: (startBytes, endBytes) => streams.add(new FileStream(source, startBytes, endBytes)),
+      close: () => streams.close(() => flight.release()),
+    }
+  }
+
+  #offersOf(manifest: Manifest): Offer[] {
+    const { upstreams } = this.#options
+    const offers = this.#catalogue.offersOf(manifest.uuid).flatMap((claim) => {
+      const upstream = upstreams.find((each) => each.name === claim.upstream)
+      return upstream ? [{ upstream, claim }] : []
+    })
+    if (offers.length > 0) return offers
+    throw new MirrorError('UPSTREAM_UNREACHABLE', `no configured upstream offers image ${manifest.uuid} any more`)
+  }
+
+  /** An image is held from the moment all its files are kept. */
+  #whenKept(flight: Flight, manifest: Manifest): void {
+    flight.ended.then(
+      () => this.#holdWhenComplete(manifest, flight.locations),
+      () => {}, // Logged by the flight.
+    )
+  }
+
+  #holdWhenComplete(manifest: Manifest, locations: readonly string[]): void {
+    const { log, store } = this.#options
+    const { uuid } = manifest
+    if (this.#catalogue.held(uuid) || !this.#isHeld(manifest)) return
+    const files = manifest.files.map((_, index) => ({ sha256: this.#blobOf(manifest, index)!.sha256 }))
+    const upstream = this.#catalogue.offersOf(uuid)[0]?.upstream ?? ''
+    const image = { manifest, files, heldSinceMs: Date.now(), upstream, locations }
+    this.#holding
+      .do(uuid, async () => {
+        await store.images.keep(image)
+        this.#catalogue.hold(image)
+      })
+      .catch((error) => log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`))
+  }
+
+  /** The kept blob that is this file, if any. What was held once is known by its sha256, anything else by its claim. */
+  #blobOf(manifest: Manifest, fileIndex: number): BlobRef | undefined {
+    const { blobs } = this.#options.store
+    const file: ImageFile = manifest.files[fileIndex]!
+    const held = this.#catalogue.held(manifest.uuid)?.files[fileIndex]
+    const blob = held && blobs.find({ algorithm: 'sha256', hex: held.sha256 }, file.sizeBytes)
+    if (blob) return blob
+    const digest: Digest | undefined = strongestDigest(file.digests)
+    return digest && blobs.find(digest, file.sizeBytes)
+  }
+
+  #isHeld(manifest: Manifest): boolean {
+    return manifest.files.length > 0 && manifest.files.every((_, index) => this.#blobOf(manifest, index) !== undefined)
+  }
+
+  async #findIcon(uuid: Uuid): Promise<KeptIcon | undefined> {
+    const { icons } = this.#options.store
+    const kept = await icons.get(uuid)
+    if (kept || this.#options.isOffline) return kept
+    let failure: unknown
+    for (const { upstream } of this.#offersOf(await this.#catalogue.find(uuid)!)) {
+      try {
+        const icon = await upstream.getIcon(uuid, this.#abort.signal)
+        if (icon) return await icons.keep(uuid, icon)
+      } catch (error) {
+        if (!isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
+        failure = error
+      }
+    }
+    if (failure) throw failure
+    return undefined
+  }
+}
+
+/** The streams of one open file: closing the file ends them all, and then lets go of the file, once. */
+class Streams {
+  readonly #open = new Set<FileStream>()
+  #closed: Promise<void> | undefined
+
+  add(stream: FileStream): FileStream {
+    this.#open.add(stream)
+    stream.once('close', () => this.#open.delete(stream))
+    return stream
+  }
+
+  close(letGo: () => Promise<void>): Promise<void> {
+    for (const stream of this.#open) stream.destroy()
+    this.#closed ??= letGo()
+    return this.#closed
+  }
+}
+
+function incomplete(uuid: Uuid, lacks: readonly Uuid[]): MirrorError {
+  return new MirrorError(
+    'IMAGE_INCOMPLETE',
+    `image ${uuid} is not complete here, and this mirror is offline: it lacks ${lacks.map((each) => `the file of image ${each}`).join(', ')}`,
+  )
+}
+
+/** Waits for `promise`, but no longer than `ms`. */
+async function within(promise: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([promise, timeout])
+  clearTimeout(timer)
+}

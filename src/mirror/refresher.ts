@@ -1,0 +1,187 @@
+import { MirrorError } from '../errors.js'
+import type { SetAside } from '../images/claim.js'
+import { type Deferred, deferred } from '../parts/deferred.js'
+import type { Log } from '../parts/log.js'
+import type { Listing, Upstream } from '../upstream/upstream.js'
+import type { Catalogue } from './catalogue.js'
+import type { MirrorCounters } from './counters.js'
+import type { Heard } from './heard.js'
+import type { UpstreamStatus } from './mirror.js'
+
+export interface RefresherOptions {
+  readonly upstreams: readonly Upstream[]
+  readonly heard: Heard
+  readonly catalogue: Catalogue
+  /** How often a catalogue is asked for again; up to a tenth more or less, so that many mirrors do not march in step. */
+  readonly refreshMs: number
+  readonly counters: MirrorCounters
+  readonly log: Log
+}
+
+/** The first wait after a failure; doubled with each further one, up to the ordinary interval. */
+const FIRST_RETRY_MS = 5_000
+
+/** How many manifests that were set aside an operator is shown by name. */
+const SET_ASIDE_SHOWN = 100
+
+interface Rounds {
+  readonly upstream: Upstream
+  state: UpstreamStatus['state']
+  failures: number
+  setAside: readonly SetAside[]
+  incomplete: string | undefined
+  lastError: string | undefined
+  nextMs: number | undefined
+  timer: NodeJS.Timeout | undefined
+  underWay: Promise<void> | undefined
+}
+
+/** Asks every upstream for its catalogue, again and again, each at its own pace. */
+export class Refresher {
+  readonly #options: RefresherOptions
+  readonly #rounds: readonly Rounds[]
+  readonly #abort = new AbortController()
+  readonly #firstAnswer: Deferred<void> = deferred()
+  #unanswered: number
+
+  constructor(options: RefresherOptions) {
+    this.#options = options
+    this.#rounds = options.upstreams.map((upstream) => ({
+      upstream,
+      state: 'waiting',
+      failures: 0,
+      setAside: [],
+      incomplete: undefined,
+      lastError: undefined,
+      nextMs: undefined,
+      timer: undefined,
+      underWay: undefined,
+    }))
+    this.#unanswered = this.#rounds.length
+    if (this.#unanswered === 0) this.#firstAnswer.resolve()
+  }
+
+  /** Resolves when the first upstream has told its catalogue, or all have failed to. Never rejects. */
+  get firstAnswer(): Promise<void> {
+    return this.#firstAnswer.promise
+  }
+
+  start(): void {
+    for (const rounds of this.#rounds) this.#begin(rounds)
+  }
+
+  /** Asks all upstreams now. Resolves when each has answered or failed. */
+  async refreshAll(): Promise<void> {
+    await Promise.all(this.#rounds.map((rounds) => this.#begin(rounds)))
+  }
+
+  status(): UpstreamStatus[] {
+    const { catalogue, heard } = this.#options
+    return this.#rounds.map(({ upstream, state, setAside, incomplete, lastError, nextMs }) => ({
+      name: upstream.name,
+      url: upstream.url,
+      state,
+      images: [...catalogue.listedBy(upstream.name)].length,
+      setAside: setAside.slice(0, SET_ASIDE_SHOWN),
+      incomplete,
+      lastHeardMs: heard.lastListing(upstream.name)?.heardMs,
+      lastError,
+      nextRefreshMs: nextMs,
+    }))
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
+    for (const rounds of this.#rounds) clearTimeout(rounds.timer)
+    await Promise.all(this.#rounds.map((rounds) => rounds.underWay))
+  }
+
+  /** Starts a round, or joins the one under way. Never rejects. */
+  #begin(rounds: Rounds): Promise<void> {
+    clearTimeout(rounds.timer)
+    rounds.underWay ??= this.#round(rounds).finally(() => {
+      rounds.underWay = undefined
+    })
+    return rounds.underWay
+  }
+
+  async #round(rounds: Rounds): Promise<void> {
+    const { counters, log } = this.#options
+    const { name } = rounds.upstream
+    const isFirst = rounds.state === 'waiting'
+    try {
+      const outcome = await this.#ask(rounds)
+      counters.refreshed(name, outcome)
+      if (rounds.state === 'failing') log.info({ upstream: name }, `upstream ${name} answers again`)
+      rounds.state = 'reachable'
+      rounds.failures = 0
+      rounds.lastError = undefined
+      this.#schedule(rounds, this.#options.refreshMs * (0.9 + Math.random() / 5))
+      this.#firstAnswer.resolve()
+    } catch (error) {
+      if (this.#abort.signal.aborted) return
+      counters.refreshed(name, 'failed')
+      rounds.state = 'failing'
+      rounds.failures++
+      rounds.lastError = error instanceof Error ? error.message : String(error)
+      this.#schedule(rounds, this.#retryMs(rounds.failures))
+      const facts = {
+        upstream: name,
+        url: rounds.upstream.url,
+        nextTry: new Date(rounds.nextMs!).toISOString(),
+        err: error,
+      }
+      log.warn(facts, `upstream ${name} did not tell its catalogue; trying again at ${facts.nextTry}`)
+    }
+    if (isFirst && --this.#unanswered === 0) this.#firstAnswer.resolve()
+  }
+
+  async #ask(rounds: Rounds): Promise<'changed' | 'unchanged'> {
+    const { catalogue, heard, log } = this.#options
+    const { name } = rounds.upstream
+    const validator = heard.lastListing(name)?.validator
+    const listing = await rounds.upstream.listImages({ validator, signal: this.#abort.signal })
+    if (listing === 'unchanged') {
+      await heard.unchanged(name)
+      return 'unchanged'
+    }
+    if (listing.listedCount === 0 && !catalogue.listedBy(name)[Symbol.iterator]().next().done) {
+      throw new MirrorError(
+        'UPSTREAM_MISBEHAVED',
+        `upstream ${name} lists no image at all, where it listed some before: not believed, what it claimed stands`,
+      )
+    }
+    this.#report(rounds, listing)
+    const { changed, withdrawn } = await heard.listing(name, listing)
+    const facts = { upstream: name, images: listing.statements.length, changed, withdrawn }
+    log.info(facts, `upstream ${name} lists ${listing.statements.length} images`)
+    return 'changed'
+  }
+
+  /** Said once, not with every round: only what was not set aside, or not incomplete, last time. */
+  #report(rounds: Rounds, { setAside, incomplete }: Listing): void {
+    const { log } = this.#options
+    const upstream = rounds.upstream.name
+    const known = new Set(rounds.setAside.map(({ what, reason }) => `${what} ${reason}`))
+    for (const { what, reason } of setAside) {
+      if (known.has(`${what} ${reason}`)) continue
+      log.warn({ upstream, what, reason }, `manifest ${what} of upstream ${upstream} is set aside: ${reason}`)
+    }
+    if (incomplete && incomplete !== rounds.incomplete) {
+      log.warn({ upstream, incomplete }, `the list of upstream ${upstream} is incomplete: ${incomplete}`)
+    }
+    rounds.setAside = setAside
+    rounds.incomplete = incomplete
+  }
+
+  #schedule(rounds: Rounds, delayMs: number): void {
+    if (this.#abort.signal.aborted) return
+    rounds.nextMs = Date.now() + delayMs
+    rounds.timer = setTimeout(() => void this.#begin(rounds), delayMs)
+  }
+
+  #retryMs(failures: number): number {
+    const waitMs = FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20)
+    return Math.min(waitMs, this.#options.refreshMs) * (0.9 + Math.random() / 5)
+  }
+}
