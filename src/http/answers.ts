@@ -1,0 +1,77 @@
+import type { FailureCode, FieldFailure } from '../errors.js'
+
+/** What a client is told of a failure. */
+export interface Answer {
+  readonly status: number
+  /** In IMGAPI's words: some end in `Error`, most do not (sdc-imgapi, lib/errors.js). */
+  readonly code: string
+  /** Said instead of the failure's own message, where that speaks of paths on our disk. */
+  readonly message?: string
+}
+
+const REMOTE_SOURCE: Answer = { status: 503, code: 'RemoteSourceError' }
+const INTERNAL: Answer = { status: 500, code: 'InternalError', message: 'internal error' }
+const STORAGE_IS_DOWN: Answer = { status: 503, code: 'StorageIsDown', message: 'storage is down at the moment' }
+
+/**
+ * What a client is told of each failure; it does not compile while a code lacks an answer. imgadm goes on to its next
+ * source on a 404 and aborts on anything else, so 404 is only for what asking us again would not change.
+ *
+ * Source of the codes: sdc-imgapi, docs/index.md, "Errors", and lib/errors.js.
+ */
+export const ANSWERS: Record<FailureCode, Answer> = {
+  IMAGE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  IMAGE_INCOMPLETE: { status: 404, code: 'ResourceNotFound' },
+  FILE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  ICON_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  // The nearest IMGAPI has: a remote source is bad. Not a 404, which would send clients to look for the same ring elsewhere.
+  ANCESTRY_BROKEN: REMOTE_SOURCE,
+  QUERY_INVALID: { status: 422, code: 'InvalidParameter' },
+  UNAUTHORIZED: { status: 401, code: 'UnauthorizedError' },
+  MANIFEST_INVALID: { status: 422, code: 'ValidationFailed' },
+  UPSTREAM_UNREACHABLE: REMOTE_SOURCE,
+  UPSTREAM_MISBEHAVED: REMOTE_SOURCE,
+  STORE_FULL: STORAGE_IS_DOWN,
+  STORE_BROKEN: STORAGE_IS_DOWN,
+  STORE_LOCKED: INTERNAL,
+  STORE_UNUSABLE: INTERNAL,
+  CONFIG_INVALID: INTERNAL,
+  CLOSING: { status: 503, code: 'ServiceUnavailableError' },
+}
+
+/** For whatever is not a failure we expect, which is a bug. */
+export const BUG: Answer = INTERNAL
+
+/** The JSON of every answer that is not a success. */
+export interface FailureBody {
+  readonly code: string
+  readonly message: string
+  /** Per offending field; present for `ValidationFailed` and `InvalidParameter`, perhaps empty. */
+  readonly errors?: readonly FieldFailure[]
+}
+
+/**
+ * A request that HTTP itself refuses, before or besides any question of images: a path, a method, a version, a
+ * condition, a range. Thrown by endpoints and answered in `every-request.ts`; it never leaves this room.
+ */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly headers: Readonly<Record<string, string>>
+  readonly fields: readonly FieldFailure[] | undefined
+
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    options: { headers?: Record<string, string>; fields?: readonly FieldFailure[] } = {},
+  ) {
+    super(message)
+    this.headers = options.headers ?? {}
+    this.fields = options.fields
+  }
+}
+
+/** `/x does not exist`: what a path is told that leads nowhere, with its query, as the reference does. */
+export function pathUnknown(target: string): Refusal {
+  return new Refusal(404, 'ResourceNotFound', `${target} does not exist`)
+}

@@ -1,0 +1,208 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type Koa from 'koa'
+import { isMirrorError } from '../errors.js'
+import type { Log } from '../parts/log.js'
+import { ANSWERS, BUG, type FailureBody, Refusal } from './answers.js'
+
+/** What the rest of the room finds in `context.state`. */
+export interface RequestState {
+  requestId: string
+  /** Every line of it carries the request's id. */
+  log: Log
+  /** `performance.now()` when the request's headers had been read. */
+  startedMs: number
+  /** Aborts when the client is gone before it has its whole answer. */
+  departed: AbortSignal
+  /** The path as the router knows it, such as `/images/:uuid`: what to count by. Empty for a path that leads nowhere. */
+  route: string
+  /** Bytes of the body handed to the connection. */
+  sentBytes: number
+}
+
+export type Context = Koa.ParameterizedContext<RequestState>
+
+/** Called once per request, when it is over; `route` is empty for a path that leads nowhere. */
+export type OnRequest = (route: string, method: string, status: number, durationMs: number, bytes: number) => void
+
+export interface EveryRequestOptions {
+  readonly log: Log
+  readonly version: string
+  /** What `x-server-name` says: the host's name. */
+  readonly serverName: string
+  readonly onRequest?: OnRequest | undefined
+}
+
+/**
+ * The most we read of a body that nobody asked for. We answer at once and read on behind the answer, since closing on
+ * unread bytes may reset the connection before the client has read why; one that sends more than this is cut.
+ */
+export const UNASKED_BODY_LIMIT_BYTES = 1024 * 1024
+
+/** Paths in log lines are cut here; the listener lets longer ones in. */
+const LOGGED_PATH_LIMIT = 256
+
+/** A request id a client may give itself: printable ASCII without blanks, so that it can stand in a header and a log. */
+const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
+
+/**
+ * What every request gets, whatever its endpoint: an id, the common headers, a signal that its client has left, an
+ * answer to whatever is thrown below, and one line in the log.
+ */
+export function everyRequest(options: EveryRequestOptions): Koa.Middleware<RequestState> {
+  return async (context, next) => {
+    const { req, res, state } = context
+    state.startedMs = performance.now()
+    state.requestId = requestIdOf(req)
+    state.log = options.log.with({ requestId: state.requestId })
+    state.route = ''
+    state.sentBytes = 0
+    context.url = withoutOrigin(req.url ?? '/')
+    refuseLongBody(req)
+
+    const departure = new AbortController()
+    state.departed = departure.signal
+    whenOver(req, res, () => {
+      if (!res.writableFinished) departure.abort(new Error('the client has left'))
+      reportRequest(context, options)
+    })
+    // Writing to a client who has just left: the departure itself is noticed above.
+    res.on('error', (error) => state.log.debug({ error }, 'the response cannot be written'))
+
+    setCommonHeaders(context, options)
+    try {
+      await next()
+    } catch (error) {
+      answerFailure(context, error, options)
+    }
+    stampResponseTime(context)
+    if (context.respond !== false && context.method !== 'HEAD') state.sentBytes = context.length ?? 0
+  }
+}
+
+/** Says how long the answer took to begin, in whole milliseconds. Harmless once the headers are out. */
+export function stampResponseTime({ res, state }: Context): void {
+  if (!res.headersSent) res.setHeader('x-response-time', Math.round(performance.now() - state.startedMs))
+}
+
+function setCommonHeaders(context: Context, { version, serverName }: EveryRequestOptions): void {
+  context.set({
+    Server: `imgapi-mirror/${version}`,
+    'x-request-id': context.state.requestId,
+    'x-server-name': serverName,
+  })
+}
+
+/** imgadm sends `x-request-id`, sdc-clients `request-id` as well; restify looks at both, in this order. */
+function requestIdOf({ headers }: IncomingMessage): string {
+  for (const given of [headers['request-id'], headers['x-request-id']]) {
+    if (typeof given === 'string' && REQUEST_ID.test(given)) return given
+  }
+  return randomUUID()
+}
+
+/**
+ * `GET http://host/ping HTTP/1.1` means `/ping`: proxies speak like that, and so does imgadm with the `url` of a DSAPI
+ * file. Which host was named is nobody's business here.
+ */
+function withoutOrigin(target: string): string {
+  const origin = /^https?:\/\/[^/?#]*/i.exec(target)
+  if (!origin) return target
+  const rest = target.slice(origin[0].length)
+  return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+function refuseLongBody(req: IncomingMessage): void {
+  const declared = req.headers['content-length']
+  if (req.headers['transfer-encoding'] === undefined && (declared === undefined || declared === '0')) return
+  let receivedBytes = 0
+  req.on('data', (bytes: Buffer) => {
+    receivedBytes += bytes.length
+    if (receivedBytes > UNASKED_BODY_LIMIT_BYTES) req.socket.destroy()
+  })
+  req.on('error', () => {}) // the client left in the middle of it, which the response notices too
+}
+
+/**
+ * Calls back once, when the response has been sent or cannot be any more. A response that waits behind another on a
+ * pipelined connection has no socket yet and never hears of its end; therefore the socket is watched as well.
+ */
+function whenOver(req: IncomingMessage, res: ServerResponse, callback: () => void): void {
+  const { socket } = req
+  let isOver = false
+  const over = () => {
+    // The socket's end is also the response's, and reaches us twice if this listener is removed while it is told.
+    if (isOver) return
+    isOver = true
+    socket.off('close', over)
+    res.off('close', over)
+    callback()
+  }
+  socket.on('close', over)
+  res.on('close', over)
+}
+
+function reportRequest(context: Context, { onRequest }: EveryRequestOptions): void {
+  const { req, res, state, method } = context
+  const durationMs = Math.round(performance.now() - state.startedMs)
+  state.log.info(
+    {
+      method,
+      path: (context.path ?? '').slice(0, LOGGED_PATH_LIMIT),
+      status: res.statusCode,
+      bytes: state.sentBytes,
+      durationMs,
+      client: req.socket.remoteAddress ?? 'unix',
+      isComplete: res.writableFinished,
+    },
+    'request',
+  )
+  onRequest?.(state.route, method, res.statusCode, durationMs, state.sentBytes)
+}
+
+/**
+ * Turns whatever was thrown into an answer, if there is still somebody to answer and no byte has gone out. After the
+ * first byte no status can be changed: the connection is broken short of the promised length, so that no client can
+ * take the fragment for the whole.
+ */
+function answerFailure(context: Context, error: unknown, options: EveryRequestOptions): void {
+  const { res, state } = context
+  if (state.departed.aborted) {
+    context.respond = false
+    res.destroy()
+    state.log.debug({ error }, 'the client left before its answer was complete')
+    return
+  }
+  const answer = isMirrorError(error) ? ANSWERS[error.code] : error instanceof Refusal ? error : BUG
+  const isCut = res.headersSent
+  const facts = { error, method: context.method, path: (context.path ?? '').slice(0, LOGGED_PATH_LIMIT) }
+  if (answer === BUG) state.log.error(facts, 'a request failed unexpectedly')
+  else if (isCut) state.log.warn(facts, 'a response was cut short')
+  else if (answer.status >= 500) state.log.warn(facts, 'a request failed')
+  else state.log.debug(facts, 'a request was refused')
+
+  if (isCut) {
+    context.respond = false
+    res.destroy()
+    return
+  }
+  for (const name of res.getHeaderNames()) res.removeHeader(name) // of the success it was to be
+  setCommonHeaders(context, options)
+  if (error instanceof Refusal) context.set({ ...error.headers })
+  setFailure(context, answer.status, failureBodyOf(answer, error))
+}
+
+function failureBodyOf(answer: { code: string; message?: string }, error: unknown): FailureBody {
+  const message = error instanceof Refusal || isMirrorError(error) ? (answer.message ?? error.message) : BUG.message
+  const fields = error instanceof Refusal || isMirrorError(error) ? error.fields : undefined
+  const hasErrors = answer.code === 'InvalidParameter' || answer.code === 'ValidationFailed'
+  return { code: answer.code, message: message ?? '', ...(hasErrors && { errors: fields ?? [] }) }
+}
+
+/** No cache may keep a "no": it may be a "yes" by the next request. */
+function setFailure(context: Context, status: number, body: FailureBody): void {
+  context.respond = true
+  context.status = status
+  context.set({ 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
+  context.body = Buffer.from(JSON.stringify(body, null, 2))
+}

@@ -1,0 +1,270 @@
+import { once } from 'node:events'
+import fs from 'node:fs/promises'
+import http, { type RequestListener } from 'node:http'
+import https from 'node:https'
+import net, { type Socket } from 'node:net'
+import { hasCode, MirrorError } from '../errors.js'
+import { type Log, silentLog } from '../parts/log.js'
+
+/**
+ * Where to listen: `0.0.0.0:8080`, `[::1]:8080`, `localhost:8080`, `unix:/path`, or the same taken apart. Port 0 lets the
+ * system choose.
+ */
+export type Address = string | { readonly host: string; readonly port: number } | { readonly path: string }
+
+/** An address that speaks TLS: the certificate, with those of its issuers behind it, and its key, both as PEM text. */
+export interface SecureAddress {
+  readonly address: Address
+  readonly cert: string | Buffer
+  readonly key: string | Buffer
+}
+
+export type Listener = Address | SecureAddress | readonly (Address | SecureAddress)[]
+
+/** What a slow, half-open or hostile client can cost us at most. */
+export interface ListenerBounds {
+  /** Connections at once; one more is closed as it comes. */
+  readonly maxConnections: number
+  /** From the connection, or the first byte on a kept one, to the end of the headers. */
+  readonly headersTimeoutMs: number
+  /** The same to the end of a request's body, which nobody here asked for. */
+  readonly requestTimeoutMs: number
+  /** How long a kept connection may idle. More than the 60 s of common proxies, so that it is they who close first. */
+  readonly keepAliveTimeoutMs: number
+  /**
+   * A connection on which no byte moves in either direction is cut: a client that stops reading, or is gone without a
+   * word. Our own silence counts too; upstreams are given up long before.
+   */
+  readonly inactivityTimeoutMs: number
+  /** Request line and headers together; the 431 beyond it is node's. */
+  readonly maxHeaderBytes: number
+  readonly maxRequestsPerConnection: number
+}
+
+export const DEFAULT_BOUNDS: ListenerBounds = {
+  maxConnections: 4096,
+  headersTimeoutMs: 20_000,
+  requestTimeoutMs: 60_000,
+  keepAliveTimeoutMs: 75_000,
+  inactivityTimeoutMs: 300_000,
+  maxHeaderBytes: 16 * 1024,
+  maxRequestsPerConnection: 10_000,
+}
+
+/** Open for business. */
+export interface OpenListener {
+  /** One per address listened on, with the port that was really taken: `http://127.0.0.1:8080`, `unix:/path`. */
+  readonly urls: readonly string[]
+  /** The first of them. */
+  readonly url: string
+  /**
+   * Takes nothing new, closes what idles, lets answers on their way finish for `limitMs`, then cuts the rest.
+   * Resolves when every connection is closed.
+   */
+  close(limitMs: number): Promise<void>
+}
+
+/**
+ * Listens; everything is ready when it resolves. If one of several addresses cannot be had, none is kept.
+ *
+ * @throws MirrorError CONFIG_INVALID naming the address and what is wrong with it.
+ */
+export async function listen(
+  listener: Listener,
+  handler: RequestListener,
+  bounds: Partial<ListenerBounds> = {},
+  log: Log = silentLog,
+): Promise<OpenListener> {
+  const opened: Door[] = []
+  try {
+    for (const one of isList(listener) ? listener : [listener]) {
+      opened.push(await Door.open(one, handler, { ...DEFAULT_BOUNDS, ...bounds }, log))
+    }
+  } catch (error) {
+    await Promise.all(opened.map((door) => door.close(0)))
+    throw error
+  }
+  const [first] = opened
+  if (!first) throw new MirrorError('CONFIG_INVALID', 'no address to listen on')
+  return {
+    url: first.url,
+    urls: opened.map(({ url }) => url),
+    close: async (limitMs) => {
+      await Promise.all(opened.map((door) => door.close(limitMs)))
+    },
+  }
+}
+
+/** One address listened on, and its connections. */
+class Door {
+  static async open(
+    listen: Address | SecureAddress,
+    handler: RequestListener,
+    bounds: ListenerBounds,
+    log: Log,
+  ): Promise<Door> {
+    const secure = isSecure(listen) ? listen : undefined
+    const place = placeOf(isSecure(listen) ? listen.address : listen)
+    const name = nameOf(place)
+    const options: http.ServerOptions = {
+      headersTimeout: bounds.headersTimeoutMs,
+      requestTimeout: bounds.requestTimeoutMs,
+      keepAliveTimeout: bounds.keepAliveTimeoutMs,
+      maxHeaderSize: bounds.maxHeaderBytes,
+      // Node looks for late headers only this often.
+      connectionsCheckingInterval: Math.min(5000, Math.ceil(bounds.headersTimeoutMs / 4)),
+    }
+    const server = secure
+      ? makeSecureServer(name, {
+          ...options,
+          cert: secure.cert,
+          key: secure.key,
+          handshakeTimeout: bounds.headersTimeoutMs,
+        })
+      : http.createServer(options)
+    server.maxConnections = bounds.maxConnections
+    server.maxRequestsPerSocket = bounds.maxRequestsPerConnection
+    server.timeout = bounds.inactivityTimeoutMs
+
+    const door = new Door(server, name, secure !== undefined)
+    server.on('request', door.#serve(handler))
+    // Answered at once: whoever asks leave before sending a body is told that there is no need for one.
+    server.on('checkContinue', door.#serve(handler))
+    if ('path' in place) await removeStaleSocket(place.path)
+    try {
+      server.listen(place)
+      await once(server, 'listening')
+    } catch (cause) {
+      throw new MirrorError('CONFIG_INVALID', `cannot listen on ${name}: ${reasonOf(cause)}`, { cause })
+    }
+    // Too many open files, and the like: one connection is lost, which is no reason to stop serving the others.
+    server.on('error', (error) => log.warn({ error }, `a connection to ${name} could not be accepted`))
+    return door
+  }
+
+  readonly #server: http.Server | https.Server
+  readonly #name: string
+  readonly #isTls: boolean
+  /** Every connection, below TLS, and how many requests it has under way. */
+  readonly #connections = new Set<Socket>()
+  readonly #underWay = new Map<Socket, number>()
+  #isClosing = false
+
+  private constructor(server: http.Server | https.Server, name: string, isTls: boolean) {
+    this.#server = server
+    this.#name = name
+    this.#isTls = isTls
+    server.on('connection', (socket: Socket) => {
+      this.#connections.add(socket)
+      socket.once('close', () => this.#connections.delete(socket))
+    })
+    server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      this.#underWay.set(socket, 0)
+      socket.once('close', () => this.#underWay.delete(socket))
+    })
+  }
+
+  get url(): string {
+    const taken = this.#server.address()
+    if (taken === null || typeof taken === 'string') return this.#name
+    const host = taken.family === 'IPv6' ? `[${taken.address}]` : taken.address
+    return `${this.#isTls ? 'https' : 'http'}://${host}:${taken.port}`
+  }
+
+  async close(limitMs: number): Promise<void> {
+    this.#isClosing = true
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const socket of this.#underWay.keys()) this.#closeIfIdle(socket)
+    const limit = setTimeout(() => {
+      for (const socket of this.#connections) socket.destroy()
+    }, limitMs)
+    await closed
+    clearTimeout(limit)
+  }
+
+  #serve(handler: RequestListener): RequestListener {
+    return (req, res) => {
+      const { socket } = req
+      this.#underWay.set(socket, (this.#underWay.get(socket) ?? 0) + 1)
+      if (this.#isClosing) res.shouldKeepAlive = false
+      res.once('close', () => {
+        const before = this.#underWay.get(socket)
+        if (before === undefined) return
+        this.#underWay.set(socket, before - 1)
+        if (this.#isClosing) this.#closeIfIdle(socket)
+      })
+      return handler(req, res)
+    }
+  }
+
+  #closeIfIdle(socket: Socket): void {
+    if (this.#underWay.get(socket) === 0) socket.destroySoon()
+  }
+}
+
+function isList(listener: Listener): listener is readonly (Address | SecureAddress)[] {
+  return Array.isArray(listener)
+}
+
+function isSecure(listen: Address | SecureAddress): listen is SecureAddress {
+  return typeof listen !== 'string' && 'cert' in listen
+}
+
+type Place = Exclude<Address, string>
+
+function placeOf(address: Address): Place {
+  if (typeof address !== 'string') return address
+  if (address.startsWith('unix:') && address.length > 'unix:'.length) return { path: address.slice('unix:'.length) }
+  const match = /^(?:\[([0-9a-f:.%]+)\]|([^:[\]\s/]+)):(\d{1,5})$/i.exec(address)
+  const host = match?.[1] ?? match?.[2]
+  const port = Number(match?.[3])
+  if (host !== undefined && port <= 65_535) return { host, port }
+  throw new MirrorError(
+    'CONFIG_INVALID',
+    `cannot listen on "${address}": neither host:port, [ipv6]:port nor unix:/path`,
+  )
+}
+
+/** For messages. */
+function nameOf(place: Place): string {
+  if ('path' in place) return `unix:${place.path}`
+  return place.host.includes(':') ? `[${place.host}]:${place.port}` : `${place.host}:${place.port}`
+}
+
+function makeSecureServer(name: string, options: https.ServerOptions): https.Server {
+  try {
+    return https.createServer(options)
+  } catch (cause) {
+    throw new MirrorError('CONFIG_INVALID', `cannot listen on ${name} with this cert and key: ${reasonOf(cause)}`, {
+      cause,
+    })
+  }
+}
+
+/**
+ * A process that was killed leaves its socket file behind, and nobody can listen there again. It is removed only if it
+ * is a socket and nobody answers on it.
+ */
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await fs.lstat(path).catch(() => undefined)
+  if (!found) return
+  if (!found.isSocket())
+    throw new MirrorError('CONFIG_INVALID', `cannot listen on unix:${path}: it is a file of another kind`)
+  const caller = net.connect(path)
+  try {
+    await once(caller, 'connect')
+  } catch (cause) {
+    if (hasCode(cause, 'ECONNREFUSED')) await fs.rm(path, { force: true })
+    return // any other reason will be met, and named, when we listen
+  } finally {
+    caller.destroy()
+  }
+  throw new MirrorError('CONFIG_INVALID', `cannot listen on unix:${path}: another process answers there`)
+}
+
+function reasonOf(cause: unknown): string {
+  if (hasCode(cause, 'EADDRINUSE')) return 'the address is in use'
+  if (hasCode(cause, 'EACCES')) return 'permission denied'
+  if (hasCode(cause, 'EADDRNOTAVAIL')) return 'this machine has no such address'
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,44 @@
+import Router from '@koa/router'
+import Koa from 'koa'
+import type { Mirror } from '../../mirror/mirror.js'
+import { pathUnknown, Refusal } from '../answers.js'
+import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from '../every-request.js'
+import { reportAppErrors } from '../report-app-errors.js'
+import { healthz } from './healthz.js'
+import { type MakeMetrics, metrics } from './metrics.js'
+import { readyz } from './readyz.js'
+import { status } from './status.js'
+
+export interface OperatorAppOptions extends EveryRequestOptions {
+  readonly mirror: Mirror
+  /** Whether what we keep has been loaded, so that answers are worth having. Upstreams need not have answered. */
+  readonly isReady: () => boolean
+  readonly metrics: MakeMetrics
+}
+
+/** For operators and their machines, on a listener of its own: nothing here is for clients. */
+export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> {
+  const router = new Router<RequestState>({ strict: true, sensitive: true })
+  const answer = (path: string, endpoint: (context: Context) => Promise<void>) =>
+    router.get(path, async (context) => {
+      context.state.route = path
+      await endpoint(context)
+    })
+
+  answer('/healthz', (context) => healthz(context, options.version))
+  answer('/readyz', (context) => readyz(context, options.isReady))
+  answer('/status', (context) => status(context, options.mirror))
+  answer('/metrics', (context) => metrics(context, options.metrics))
+
+  const app = new Koa<RequestState>()
+  reportAppErrors(app, options.log)
+  app.use(everyRequest(options))
+  app.use(router.routes())
+  app.use((context) => {
+    if (!context.matched?.length) throw pathUnknown(context.url)
+    throw new Refusal(405, 'MethodNotAllowedError', `${context.method} is not allowed`, {
+      headers: { Allow: 'GET, HEAD' },
+    })
+  })
+  return app
+}

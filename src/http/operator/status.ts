@@ -1,0 +1,24 @@
+import type { Mirror } from '../../mirror/mirror.js'
+import type { Context } from '../every-request.js'
+import { sendJson } from '../send-json.js'
+
+/** What is going on, for people and scripts. Times are ISO 8601 and end in `At`; absent values are null. */
+export async function status(context: Context, mirror: Mirror): Promise<void> {
+  const { upstreams, conflicts, ...rest } = mirror.status()
+  const body = {
+    ...rest,
+    upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, ...upstream }) => ({
+      ...upstream,
+      incomplete: incomplete ?? null,
+      lastError: lastError ?? null,
+      lastHeardAt: isoTime(lastHeardMs),
+      nextRefreshAt: isoTime(nextRefreshMs),
+    })),
+    conflicts: conflicts.map(({ firstSeenMs, ...conflict }) => ({ ...conflict, firstSeenAt: isoTime(firstSeenMs) })),
+  }
+  await sendJson(context, body, { cacheControl: 'no-store' })
+}
+
+function isoTime(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString()
+}

@@ -1,0 +1,33 @@
+import { once } from 'node:events'
+import type { Context } from './every-request.js'
+import { stampResponseTime } from './every-request.js'
+
+/**
+ * Sends a body of exactly `sizeBytes`, at the client's pace: one chunk beyond what the connection buffers is asked for,
+ * and no more. Headers and status must be set; `Content-Length` is set here. Resolves when the last byte is handed to
+ * the connection. `chunks` is ended in every case.
+ *
+ * @throws what `chunks` fails with, an Error when it gives fewer or more bytes than promised, or the reason of the
+ *   client's departure. Then the response has not been ended, and whoever catches it must break the connection.
+ */
+export async function sendBytes(
+  context: Context,
+  sizeBytes: number,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  const { res, state } = context
+  context.respond = false
+  context.length = sizeBytes
+  stampResponseTime(context)
+  res.flushHeaders()
+  for await (const chunk of chunks) {
+    state.departed.throwIfAborted()
+    if (chunk.length > sizeBytes - state.sentBytes) throw new Error(`a body is longer than its ${sizeBytes} bytes`)
+    state.sentBytes += chunk.length
+    if (!res.write(chunk)) await once(res, 'drain', { signal: state.departed })
+  }
+  if (state.sentBytes < sizeBytes) {
+    throw new Error(`a body ended after ${state.sentBytes} of ${sizeBytes} bytes`)
+  }
+  res.end()
+}

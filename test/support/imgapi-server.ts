@@ -1,0 +1,21 @@
+import { onTestFinished } from 'vitest'
+import { makeImgapiApp } from '../../src/http/imgapi/imgapi-app.js'
+import { type ListenerBounds, listen } from '../../src/http/listener.js'
+import { MemoryMirror } from './memory-mirror.js'
+import { RecordingLog } from './recording-log.js'
+
+export interface ServedMirror {
+  readonly url: string
+  readonly mirror: MemoryMirror
+  readonly log: RecordingLog
+}
+
+/** Our IMGAPI in front of a mirror in memory, on loopback, closed when the test has finished. */
+export async function serveMirror(bounds: Partial<ListenerBounds> = {}): Promise<ServedMirror> {
+  const mirror = new MemoryMirror()
+  const log = new RecordingLog()
+  const app = makeImgapiApp({ mirror, log, version: '1.2.3', serverName: 'testhost' })
+  const listener = await listen('127.0.0.1:0', app.callback(), bounds)
+  onTestFinished(() => listener.close(0))
+  return { url: listener.url, mirror, log }
+}
