@@ -18,7 +18,7 @@ export function toStored({ json, files }: Manifest): StoredManifest {
 }
 
 /**
- * Reads back what `toStored` gave, about ten times as fast as `parseManifest`: 100,000 of these stand between a start
+ * Reads back what `toStored` gave, about five times as fast as `parseManifest`: 100,000 of these stand between a start
  * and the first answer. It was checked before it was stored, and whoever stores it sees to it that it stays the same
  * (a CRC), so this looks only at what nothing else works without.
  *
