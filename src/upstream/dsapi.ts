@@ -54,8 +54,7 @@ export class DsapiUpstream implements Upstream {
     this.url = this.#listUrl.href
     this.#base = options.url.origin + options.url.pathname.replace(/\/[^/]*\.(json|html?)$/, '').replace(/\/+$/, '')
     this.admits = admitsBy(options.include, options.exclude)
-    const { include, exclude, allowMissingDigest, version } = options
-    this.#scope = scopeOf(this.url, include, exclude, allowMissingDigest, version)
+    this.#scope = scopeOf(options, this.url)
     this.#client = makeHttpClient(options)
   }
 

@@ -1,4 +1,5 @@
-import { rootCertificates } from 'node:tls'
+import { X509Certificate } from 'node:crypto'
+import { createSecureContext, rootCertificates } from 'node:tls'
 import { type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
 import { MirrorError } from '../errors.js'
 import type { TimeLimits } from './http-failure.js'
@@ -24,8 +25,12 @@ export interface Agents {
   readonly elsewhere: Dispatcher
 }
 
-/** Connections of one upstream. How many there are at once is for the caller to bound. */
-export function makeAgents(tls: TlsOptions, limits: TimeLimits, environment: Environment): Agents {
+/**
+ * Connections of the upstream of that name. How many there are at once is for the caller to bound.
+ * @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used.
+ */
+export function makeAgents(name: string, tls: TlsOptions, limits: TimeLimits, environment: Environment): Agents {
+  checkPem(name, tls)
   const proxies = {
     // Empty, never undefined: undici would then read process.env itself. Without https_proxy it uses http_proxy for both.
     httpProxy: proxyOf(environment, 'http_proxy'),
@@ -52,6 +57,20 @@ export function makeAgents(tls: TlsOptions, limits: TimeLimits, environment: Env
       ...(tls.key && { key: tls.key }),
     }),
     elsewhere: makeAgent({ ...common, ...(tls.ca && { ca: [tls.ca, ...rootCertificates] }) }),
+  }
+}
+
+/** undici would only find out with the first connection, and call it unreachable. */
+function checkPem(name: string, { ca, cert, key }: TlsOptions): void {
+  try {
+    // OpenSSL passes over an authority that it cannot read; then nobody would be believed.
+    if (ca !== undefined) new X509Certificate(ca)
+    createSecureContext({ cert, key })
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new MirrorError('CONFIG_INVALID', `upstream ${name}: a certificate or its key cannot be used: ${reason}`, {
+      cause,
+    })
   }
 }
 

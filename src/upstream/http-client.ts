@@ -69,7 +69,7 @@ export class HttpClient {
   constructor(options: HttpClientOptions) {
     this.#options = options
     this.blame = new Blame(options.name, options.origin, options.timeouts)
-    this.#agents = makeAgents(options.tls, options.timeouts, options.environment)
+    this.#agents = makeAgents(options.name, options.tls, options.timeouts, options.environment)
     this.#slots = new Slots(options.connections, WAITING_LIMIT)
     this.#fileSlots = new Slots(Math.max(1, options.connections - 1), WAITING_LIMIT)
   }
@@ -232,9 +232,7 @@ async function readBriefly(body: Readable): Promise<Buffer> {
 function messageIn(body: Buffer): string | undefined {
   try {
     const { message } = JSON.parse(body.toString('utf8'))
-    return typeof message === 'string'
-      ? message.slice(0, TOLD_CHARACTERS).replace(/\p{Control}+/gu, ' ')
-      : undefined
+    return typeof message === 'string' ? message.slice(0, TOLD_CHARACTERS).replace(/\p{Control}+/gu, ' ') : undefined
   } catch {
     return undefined
   }

@@ -66,7 +66,7 @@ export class Blame {
       case 'HPE_INVALID_EOF_STATE':
         return this.unreachable(url, 'the connection was cut', { cause })
     }
-    if (code?.startsWith('HPE_')) return this.misbehaved(url, `it does not speak HTTP (${code})`, { cause })
+    if (code.startsWith('HPE_')) return this.misbehaved(url, `it does not speak HTTP (${code})`, { cause })
     return this.unreachable(url, reasonOf(cause), { cause })
   }
 }
@@ -80,11 +80,12 @@ export function parseRetryAfter(value: string | undefined, nowMs = Date.now()): 
 
 /** A kept-alive connection may be closed by the server just as we use it; a new one is then worth a try. */
 export function isConnectionLost(cause: unknown): boolean {
-  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(cause) ?? '')
+  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(cause))
 }
 
-function codeOf(cause: unknown): string | undefined {
-  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : undefined
+/** Empty for an error without one. */
+function codeOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : ''
 }
 
 function reasonOf(cause: unknown): string {

@@ -41,8 +41,7 @@ export class ImgapiUpstream implements Upstream {
     this.#channel = options.channel ?? options.url.searchParams.get('channel') ?? undefined
     this.url = this.#base + (this.#channel === undefined ? '' : `?channel=${encodeURIComponent(this.#channel)}`)
     this.admits = admitsBy(options.include, options.exclude)
-    const { include, exclude, allowMissingDigest, version } = options
-    this.#scope = scopeOf(this.url, include, exclude, allowMissingDigest, version)
+    this.#scope = scopeOf(options, this.url)
     this.#client = makeHttpClient(options)
   }
 

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
+import type { Filter } from '../images/filter.js'
 import { isJsonObject } from '../parts/json-object.js'
 import type { Answer } from './http-client.js'
+import type { UpstreamOptions } from './upstream-options.js'
 
 /**
  * What makes a list unchanged for us: the server says so, and we ask, read and narrow it as we did then. `scope` stands
@@ -22,9 +24,11 @@ export function conditionsOf(validator: string | undefined, scope: string): Reco
   }
 }
 
-/** A short name for everything that decides what a listing becomes here. */
-export function scopeOf(...circumstances: unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(circumstances)).digest('hex').slice(0, 16)
+/** A short name for everything that decides what a list becomes here: another release may read it another way. */
+export function scopeOf({ include, exclude, allowMissingDigest, version }: UpstreamOptions, url: string): string {
+  const textsOf = (filters: readonly Filter[]) => filters.map(({ text }) => text)
+  const circumstances = JSON.stringify([url, textsOf(include), textsOf(exclude), allowMissingDigest, version])
+  return createHash('sha256').update(circumstances).digest('hex').slice(0, 16)
 }
 
 function parse(validator: string | undefined): unknown {

@@ -19,15 +19,43 @@ export async function makeCertificates(): Promise<Certificates> {
   const path = (name: string) => join(directory, name)
   const read = (name: string) => readFile(path(name), 'utf8')
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const makeCa = ['req', '-x509', ...newKey, '-keyout', path('ca.key'), '-out', path('ca.crt'), '-subj', '/CN=test authority']
+  const makeCa = [
+    'req',
+    '-x509',
+    ...newKey,
+    '-keyout',
+    path('ca.key'),
+    '-out',
+    path('ca.crt'),
+    '-subj',
+    '/CN=test authority',
+  ]
   await run('openssl', makeCa)
 
   const sign = async (name: string, extensions: string) => {
-    const request = ['req', ...newKey, '-keyout', path(`${name}.key`), '-out', path(`${name}.csr`), '-subj', `/CN=${name}`]
+    const request = [
+      'req',
+      ...newKey,
+      '-keyout',
+      path(`${name}.key`),
+      '-out',
+      path(`${name}.csr`),
+      '-subj',
+      `/CN=${name}`,
+    ]
     await run('openssl', request)
     await writeFile(path(`${name}.ext`), extensions)
     const signed = ['-in', path(`${name}.csr`), '-out', path(`${name}.crt`), '-extfile', path(`${name}.ext`)]
-    await run('openssl', ['x509', '-req', '-CA', path('ca.crt'), '-CAkey', path('ca.key'), '-CAcreateserial', ...signed])
+    await run('openssl', [
+      'x509',
+      '-req',
+      '-CA',
+      path('ca.crt'),
+      '-CAkey',
+      path('ca.key'),
+      '-CAcreateserial',
+      ...signed,
+    ])
     return { cert: await read(`${name}.crt`), key: await read(`${name}.key`) }
   }
   const server = await sign('server', 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n')

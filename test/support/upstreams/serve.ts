@@ -49,7 +49,15 @@ export async function serve(handler: Handler, options: ServeOptions = {}): Promi
     response.on('error', () => {})
     if (options.credentials && headers.authorization !== basic(options.credentials)) {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="images"' }).end()
-    } else if (!options.intercept?.(request, response)) handler(request, response, new URL(url, 'http://server'))
+    } else if (!options.intercept?.(request, response)) {
+      try {
+        handler(request, response, new URL(url, 'http://server'))
+      } catch (error) {
+        // A path that cannot be decoded, which restify and Go refuse in the same way.
+        if (!(error instanceof URIError)) throw error
+        response.writeHead(400).end()
+      }
+    }
   }
   const { tls } = options
   const server = tls
