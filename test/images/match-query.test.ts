@@ -110,12 +110,12 @@ describe('a list', () => {
   })
 
   it('finds tags by the text of their value, and long or nested ones as if empty', () => {
-    const tags = { long: 'x'.repeat(101), none: '', 'a"b': 'é', list: [1], constructor: 'own' }
+    const tags = { long: 'x'.repeat(101), none: '', 'a"b': 'é', list: [1], constructor: 'own', mention: 'valueOf' }
     const list = [image({ tags })]
     for (const found of ['tag.long=', 'tag.none=', 'tag.a"b=é', 'tag.list=', 'tag.constructor=own']) {
       expect(numbers(select(list, found))).toEqual([1])
     }
-    for (const missed of [`tag.long=${tags.long}`, 'tag.list=1', 'tag.toString=', 'tag.other=']) {
+    for (const missed of [`tag.long=${tags.long}`, 'tag.list=1', 'tag.valueOf=', 'tag.other=']) {
       expect(select(list, missed)).toEqual([])
     }
   })
