@@ -38,6 +38,7 @@ export interface ListenerBounds {
   readonly inactivityTimeoutMs: number
   /** Request line and headers together; the 431 beyond it is node's. */
   readonly maxHeaderBytes: number
+  /** The last one is told `Connection: close`; what is asked after it gets node's 503. */
   readonly maxRequestsPerConnection: number
 }
 

@@ -5,13 +5,10 @@ import { chooseEncoding } from '../encodings.js'
 import type { Context } from '../every-request.js'
 import { sendBytes } from '../send-bytes.js'
 import type { ListBodies } from './list-bodies.js'
-import { refuseAdminFields } from './refuse-admin-fields.js'
 
 /** Always 200 with what we know. The tag is weak: it names the list, in whichever form it travels. */
 export async function listImages(context: Context, mirror: Mirror, bodies: ListBodies): Promise<void> {
-  const params = new URLSearchParams(context.querystring)
-  refuseAdminFields(params)
-  const query = parseListQuery(params)
+  const query = parseListQuery(new URLSearchParams(context.querystring))
   const list = await mirror.listImages(query)
   const { departed } = context.state
   departed.throwIfAborted()

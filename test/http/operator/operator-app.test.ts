@@ -1,0 +1,68 @@
+import { expect, it, onTestFinished } from 'vitest'
+import { listen } from '../../../src/http/listener.js'
+import { makeOperatorApp } from '../../../src/http/operator/operator-app.js'
+import { MemoryMirror } from '../../support/memory-mirror.js'
+import { RecordingLog } from '../../support/recording-log.js'
+
+async function serveOperator() {
+  const loading = { isReady: false }
+  const counted: unknown[][] = []
+  const app = makeOperatorApp({
+    mirror: new MemoryMirror(),
+    log: new RecordingLog(),
+    version: '1.2.3',
+    serverName: 'testhost',
+    isReady: () => loading.isReady,
+    metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
+    onRequest: (...facts) => counted.push(facts),
+  })
+  const listener = await listen('127.0.0.1:0', app.callback())
+  onTestFinished(() => listener.close(0))
+  return { url: listener.url, loading, counted }
+}
+
+it('is alive before it is ready', async () => {
+  const { url, loading } = await serveOperator()
+  const alive = await fetch(`${url}/healthz`)
+  expect(alive.status).toBe(200)
+  expect(await alive.json()).toEqual({ status: 'alive', version: '1.2.3' })
+  const early = await fetch(`${url}/readyz`)
+  expect(early.status).toBe(503)
+  expect(await early.json()).toEqual({ status: 'loading' })
+  loading.isReady = true
+  const ready = await fetch(`${url}/readyz`)
+  expect(ready.status).toBe(200)
+  expect(await ready.json()).toEqual({ status: 'ready' })
+})
+
+it('tells how the upstreams are, with times that people can read', async () => {
+  const { url } = await serveOperator()
+  const status = (await (await fetch(`${url}/status`)).json()) as { upstreams: object[] }
+  expect(status.upstreams[0]).toMatchObject({
+    name: 'smartos',
+    state: 'reachable',
+    lastHeardAt: '2024-01-02T03:04:05.000Z',
+    lastError: null,
+    nextRefreshAt: null,
+  })
+})
+
+it('hands out the metrics as they are made', async () => {
+  const { url } = await serveOperator()
+  const response = await fetch(`${url}/metrics`)
+  expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  expect(await response.text()).toBe('up 1\n')
+})
+
+it('answers nothing else, and counts every request by its route', async () => {
+  const { url, counted } = await serveOperator()
+  expect((await fetch(`${url}/images`)).status).toBe(404)
+  expect((await fetch(`${url}/status`, { method: 'POST' })).status).toBe(405)
+  await (await fetch(`${url}/healthz`)).text()
+  await expect.poll(() => counted.length).toBe(3)
+  expect(counted.map(([route, method, status]) => [route, method, status])).toEqual([
+    ['', 'GET', 404],
+    ['', 'POST', 405],
+    ['/healthz', 'GET', 200],
+  ])
+})
