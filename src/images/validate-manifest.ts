@@ -6,12 +6,13 @@ import { parseUuid } from './uuid.js'
 import { checkRequirements } from './validate-requirements.js'
 
 /** Every top-level key a manifest may have, in the order in which the reference complains about them. */
+// biome-ignore format: one line for each would push the rules out of sight
 export const MANIFEST_FIELDS = [
   'v', 'uuid', 'urn', 'owner', 'name', 'version', 'description', 'homepage', 'eula', 'disabled', 'activated',
   'published_at', 'state', 'public', 'type', 'os', 'origin', 'error', 'files', 'icon', 'acl', 'requirements', 'users',
   'billing_tags', 'traits', 'tags', 'generate_passwords', 'inherited_directories', 'nic_driver', 'disk_driver',
   'cpu_type', 'image_size', 'channels',
-] as const // biome-ignore format: one line each would hide that this is a list
+] as const
 export type ManifestField = (typeof MANIFEST_FIELDS)[number]
 
 export const IMAGE_STATES = ['active', 'unactivated', 'disabled', 'creating', 'failed'] satisfies ImageState[]
