@@ -1,0 +1,4 @@
+// npm run build
+import { build, installPackages } from './ready.mjs'
+
+process.exitCode = installPackages({ isDevelopment: true }) && build() ? 0 : 1

@@ -1,0 +1,31 @@
+import type { Config } from '../config.js'
+import type { Log } from '../parts/log.js'
+
+/** The mirror, started. */
+export interface Running {
+  /** Where clients reach us, as urls. */
+  readonly listeners: readonly string[]
+  /** Where operators do. */
+  readonly operators: readonly string[]
+  /** Takes nothing new, lets what is under way finish within its limits, and keeps everything that is to be kept. */
+  close(): Promise<void>
+}
+
+/** What a command needs of the world outside. `main.ts` takes it from the process, a test makes its own. */
+export interface Surroundings {
+  readonly version: string
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Standard output, and standard error. */
+  readonly write: (text: string) => void
+  readonly complain: (text: string) => void
+  readonly readFile: (path: string) => Promise<string>
+  /** Aborts when we are asked to stop; the reason is the name of the signal. */
+  readonly stop: AbortSignal
+  readonly makeLog: (options: Config['log']) => Log
+  readonly assemble: (options: {
+    config: Config
+    log: Log
+    environment: Readonly<Record<string, string | undefined>>
+    version: string
+  }) => Promise<Running>
+}

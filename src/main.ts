@@ -1,0 +1,70 @@
+#!/usr/bin/env node
+/*
+ * The process: arguments, signals, output, exit code. Nothing else touches `process`, so everything else can be run,
+ * and tested, without one.
+ */
+import { readFile } from 'node:fs/promises'
+import { constants } from 'node:os'
+import { assemble } from './assemble.js'
+import { run } from './cli/run.js'
+import type { Log } from './parts/log.js'
+import { makeLog } from './telemetry/log.js'
+
+const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))
+
+/** Where failures nobody expected are told: the log, once there is one. */
+let log: Log | undefined
+
+/** Ctrl-C under `npm start` arrives twice: from the terminal, and passed on by npm. That is one wish, not two. */
+const SAME_WISH_MS = 500
+
+const stop = new AbortController()
+let askedAtMs = 0
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (!stop.signal.aborted) {
+      askedAtMs = performance.now()
+      stop.abort(signal)
+    } else if (performance.now() - askedAtMs > SAME_WISH_MS) {
+      // Whoever asks twice does not want to wait.
+      process.exit(128 + constants.signals[signal])
+    }
+  })
+}
+
+process.on('uncaughtException', (error) => fail(error))
+process.on('unhandledRejection', (reason) => fail(reason))
+// A reader of our output that went away (a pager, a log collector) is no reason to stop serving.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+
+try {
+  process.exitCode = await run(process.argv.slice(2), {
+    version,
+    environment: process.env,
+    write: (text) => process.stdout.write(text),
+    complain: (text) => process.stderr.write(text),
+    readFile: (path) => readFile(path, 'utf8'),
+    stop: stop.signal,
+    makeLog: (options) => {
+      log = makeLog({
+        ...options,
+        isTerminal: process.stdout.isTTY === true,
+        write: (line) => process.stdout.write(line),
+      })
+      return log
+    },
+    assemble,
+  })
+  // Closed, but something may still hold the process: a timer, or a client that was not to be waited for.
+  if (stop.signal.aborted) process.exit()
+} catch (error) {
+  fail(error)
+}
+
+/** A bug. What state it left is unknown, so we go; everything we keep is made to survive that. */
+function fail(error: unknown): never {
+  if (log) log.error({ error }, 'a failure nobody expected: leaving')
+  else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,175 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/** What is going on now, asked for at every scrape. All numbers of one moment. */
+export interface Vitals {
+  readonly imagesListed: number
+  readonly imagesHeld: number
+  readonly blobsKept: number
+  readonly bytesKept: number
+  readonly flights: readonly unknown[]
+  readonly conflicts: readonly unknown[]
+  readonly upstreams: readonly {
+    readonly name: string
+    readonly state: 'waiting' | 'reachable' | 'failing'
+    readonly images: number
+    readonly lastHeardMs: number | undefined
+  }[]
+}
+
+/**
+ * The metrics of this process, as plain functions to hand to the rooms. Names follow Prometheus' conventions: base units,
+ * `_total` on counters. Labels only take words from configuration and code, never from a client, so that nobody can
+ * make us remember without bound.
+ */
+export class Counters {
+  readonly #registry = new Registry()
+  readonly #requests
+  readonly #durations
+  readonly #sentBytes
+  readonly #filesAsked
+  readonly #receivedBytes
+  readonly #flightsEnded
+  readonly #verificationFailures
+  readonly #conflicts
+  readonly #refreshes
+  #vitals: (() => Vitals) | undefined
+
+  constructor() {
+    const registers = [this.#registry]
+    // Event loop lag, memory, garbage collection, open files, CPU.
+    collectDefaultMetrics({ register: this.#registry })
+
+    this.#requests = new Counter({
+      name: 'imgapi_mirror_http_requests_total',
+      help: 'Requests answered, by route, method and status.',
+      labelNames: ['route', 'method', 'status'],
+      registers,
+    })
+    this.#durations = new Histogram({
+      name: 'imgapi_mirror_http_request_duration_seconds',
+      help: 'From the request to the end of its answer, by route. Files take as long as their client does.',
+      labelNames: ['route'],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800],
+      registers,
+    })
+    this.#sentBytes = new Counter({
+      name: 'imgapi_mirror_http_sent_bytes_total',
+      help: 'Bytes of bodies sent to clients, by route.',
+      labelNames: ['route'],
+      registers,
+    })
+    this.#filesAsked = new Counter({
+      name: 'imgapi_mirror_files_asked_total',
+      help: 'Image files asked for: hit is held, coalesced joins a download, miss begins one.',
+      labelNames: ['outcome'],
+      registers,
+    })
+    this.#receivedBytes = new Counter({
+      name: 'imgapi_mirror_upstream_received_bytes_total',
+      help: 'Bytes of image files received, by upstream.',
+      labelNames: ['upstream'],
+      registers,
+    })
+    this.#flightsEnded = new Counter({
+      name: 'imgapi_mirror_flights_total',
+      help: 'Downloads that ended: kept or failed.',
+      labelNames: ['outcome'],
+      registers,
+    })
+    this.#verificationFailures = new Counter({
+      name: 'imgapi_mirror_verification_failures_total',
+      help: 'Image files that were not what was promised, by upstream.',
+      labelNames: ['upstream'],
+      registers,
+    })
+    this.#conflicts = new Counter({
+      name: 'imgapi_mirror_conflicts_found_total',
+      help: 'Claims of upstreams that were found to disagree.',
+      registers,
+    })
+    this.#refreshes = new Counter({
+      name: 'imgapi_mirror_refreshes_total',
+      help: 'Catalogues asked for, by upstream and outcome: changed, unchanged, failed.',
+      labelNames: ['upstream', 'outcome'],
+      registers,
+    })
+    this.#addGauges()
+  }
+
+  /** From now on, every scrape asks `vitals` too. */
+  watch(vitals: () => Vitals): void {
+    this.#vitals = vitals
+  }
+
+  /** What Prometheus reads. */
+  async expose(): Promise<{ contentType: string; body: string }> {
+    return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+  }
+
+  readonly onRequest = (route: string, method: string, status: number, durationMs: number, bytes: number): void => {
+    const name = route === '' ? 'none' : route
+    this.#requests.inc({ route: name, method: KNOWN_METHODS.has(method) ? method : 'other', status })
+    this.#durations.observe({ route: name }, durationMs / 1000)
+    this.#sentBytes.inc({ route: name }, bytes)
+  }
+
+  readonly fileAsked = (outcome: 'hit' | 'coalesced' | 'miss'): void => this.#filesAsked.inc({ outcome })
+  readonly bytesReceived = (upstream: string, bytes: number): void => this.#receivedBytes.inc({ upstream }, bytes)
+  readonly flightEnded = (outcome: 'kept' | 'failed'): void => this.#flightsEnded.inc({ outcome })
+  readonly verificationFailed = (upstream: string): void => this.#verificationFailures.inc({ upstream })
+  readonly conflictFound = (): void => this.#conflicts.inc()
+  readonly refreshed = (upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void =>
+    this.#refreshes.inc({ upstream, outcome })
+
+  #addGauges(): void {
+    this.#addGauge('images_listed', 'Images in the unfiltered list.', ({ imagesListed }) => imagesListed)
+    this.#addGauge('images_held', 'Images whose files are all held.', ({ imagesHeld }) => imagesHeld)
+    this.#addGauge('blobs', 'Image files kept; images with the same file share one.', ({ blobsKept }) => blobsKept)
+    this.#addGauge('blob_bytes', 'Bytes of image files kept.', ({ bytesKept }) => bytesKept)
+    this.#addGauge('flights', 'Downloads under way.', ({ flights }) => flights.length)
+    this.#addGauge('conflicts', 'Claims of upstreams that disagree.', ({ conflicts }) => conflicts.length)
+
+    this.#addUpstreamGauge('upstream_up', '1: answered last time. 0: failed, or not asked yet.', ({ state }) =>
+      state === 'reachable' ? 1 : 0,
+    )
+    this.#addUpstreamGauge('upstream_images', 'Images it lists and we take.', ({ images }) => images)
+    this.#addUpstreamGauge('upstream_last_heard_timestamp_seconds', 'When its catalogue was last heard.', (upstream) =>
+      upstream.lastHeardMs === undefined ? undefined : upstream.lastHeardMs / 1000,
+    )
+  }
+
+  #addGauge(name: string, help: string, read: (vitals: Vitals) => number): void {
+    const counters = this
+    new Gauge({
+      name: `imgapi_mirror_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        if (counters.#vitals) this.set(read(counters.#vitals()))
+      },
+    })
+  }
+
+  #addUpstreamGauge(
+    name: string,
+    help: string,
+    read: (upstream: Vitals['upstreams'][number]) => number | undefined,
+  ): void {
+    const counters = this
+    new Gauge({
+      name: `imgapi_mirror_${name}`,
+      help,
+      labelNames: ['upstream'],
+      registers: [this.#registry],
+      collect() {
+        for (const upstream of counters.#vitals?.().upstreams ?? []) {
+          const value = read(upstream)
+          if (value !== undefined) this.set({ upstream: upstream.name }, value)
+        }
+      },
+    })
+  }
+}
+
+/** A client may send any word as its method; only these become labels. */
+const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
