@@ -25,13 +25,13 @@ export class HashPool {
   readonly #limit: number
   readonly #workers = new Set<HashThread>()
   #nextId = 1
-  #isClosed = false
+  #isRefusing = false
 
   constructor(limit = Math.max(1, Math.min(4, availableParallelism() - 1))) {
     this.#limit = limit
   }
 
-  /** Starts on a file that exists and may grow. End it with `finish` or `cancel`. */
+  /** Starts on a file that exists and may grow. End it with `finish` or `cancel`. @throws MirrorError CLOSING. */
   begin(path: string): Measuring {
     const thread = this.#leastBusy()
     const id = this.#nextId++
@@ -46,14 +46,19 @@ export class HashPool {
     }
   }
 
+  /** From now on `begin` throws MirrorError CLOSING; what is being measured goes on. */
+  refuseNew(): void {
+    this.#isRefusing = true
+  }
+
   /** Ends the threads; what is still being measured fails. */
   async close(): Promise<void> {
-    this.#isClosed = true
+    this.refuseNew()
     await Promise.all([...this.#workers].map((thread) => thread.close()))
   }
 
   #leastBusy(): HashThread {
-    if (this.#isClosed) throw new MirrorError('CLOSING', 'the store is closing and measures nothing new')
+    if (this.#isRefusing) throw new MirrorError('CLOSING', 'the store is closing and measures nothing new')
     const idlest = [...this.#workers].sort((left, right) => left.jobs - right.jobs)[0]
     if (idlest && (idlest.jobs === 0 || this.#workers.size >= this.#limit)) return idlest
     const thread = new HashThread(() => this.#workers.delete(thread))

@@ -56,7 +56,7 @@ export async function readWhole(
 export async function writeWhole(
   fileSystem: FileSystem,
   path: string,
-  content: Uint8Array | AsyncIterable<Uint8Array>,
+  content: Uint8Array | Iterable<Uint8Array>,
   partialDirectory: string,
 ): Promise<void> {
   const partial = join(partialDirectory, randomUUID())
@@ -64,7 +64,7 @@ export async function writeWhole(
     const file = await fileSystem.open(partial, 'create')
     try {
       let sizeBytes = 0
-      for await (const bytes of content instanceof Uint8Array ? [content] : content) {
+      for (const bytes of content instanceof Uint8Array ? [content] : content) {
         await writeFully(file, bytes, sizeBytes)
         sizeBytes += bytes.length
       }

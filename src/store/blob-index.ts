@@ -1,0 +1,131 @@
+import { rm } from 'node:fs/promises'
+import { crc32 } from 'node:zlib'
+import { Level } from 'level'
+import type { Log } from '../parts/log.js'
+import type { BlobRef } from './blob-store.js'
+import { decodeRow, encodeRow, ROW_BYTES } from './blob-table.js'
+
+const BATCH_ROWS = 1000
+const CRC_BYTES = 4
+
+/**
+ * What is known of every blob, in `level`, so that a start need not read a file for each. A convenience: the files are the truth,
+ * rows are not synced, and whoever reads them compares with the names on disk. Nothing here ever fails a caller; a row
+ * that could not be written is missed, and made good, at the next start.
+ */
+export class BlobIndex {
+  readonly #directory: string
+  readonly #log: Log
+  /** `undefined` when not even a fresh one could be opened: we live without. */
+  #level: Level<string, Buffer> | undefined
+  #hasComplained = false
+
+  static async open(directory: string, log: Log): Promise<BlobIndex> {
+    const index = new BlobIndex(directory, log)
+    try {
+      index.#level = await openLevel(directory)
+    } catch (error) {
+      log.warn({ directory, err: error }, 'the index cannot be opened and is built anew')
+      await index.reset()
+    }
+    return index
+  }
+
+  private constructor(directory: string, log: Log) {
+    this.#directory = directory
+    this.#log = log
+  }
+
+  /**
+   * Hands over every row that is as we wrote it. Answers whether there was anything else: level opens, and answers,
+   * after damage without a word, so a row is believed only with its own CRC.
+   */
+  async read(take: (ref: BlobRef) => void): Promise<{ isDamaged: boolean }> {
+    let isDamaged = this.#level === undefined
+    try {
+      for await (const [key, value] of this.#level?.iterator() ?? []) {
+        const ref = parseRow(key, value)
+        if (ref) take(ref)
+        else isDamaged = true
+      }
+    } catch (error) {
+      this.#log.warn({ directory: this.#directory, err: error }, 'the index cannot be read to its end')
+      isDamaged = true
+    }
+    return { isDamaged }
+  }
+
+  async put(refs: Iterable<BlobRef>): Promise<void> {
+    let batch: { type: 'put'; key: string; value: Buffer }[] = []
+    const write = async () => {
+      await this.#attempt((level) => level.batch(batch))
+      batch = []
+    }
+    for (const ref of refs) {
+      batch.push({ type: 'put', key: ref.sha256, value: formRow(ref) })
+      if (batch.length === BATCH_ROWS) await write()
+    }
+    if (batch.length > 0) await write()
+  }
+
+  async delete(sha256: string): Promise<void> {
+    await this.#attempt((level) => level.del(sha256))
+  }
+
+  /** Throws it away and starts an empty one. */
+  async reset(): Promise<void> {
+    try {
+      await this.#level?.close()
+      this.#level = undefined
+      await rm(this.#directory, { recursive: true, force: true })
+      this.#level = await openLevel(this.#directory)
+    } catch (error) {
+      this.#complain(error)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#level?.close().catch((error: unknown) => this.#complain(error))
+  }
+
+  async #attempt(work: (level: Level<string, Buffer>) => Promise<void>): Promise<void> {
+    if (!this.#level) return
+    try {
+      await work(this.#level)
+    } catch (error) {
+      this.#complain(error)
+    }
+  }
+
+  /** Once: a disk that refuses does so for every row. */
+  #complain(error: unknown): void {
+    if (this.#hasComplained) return
+    this.#hasComplained = true
+    this.#log.warn(
+      { directory: this.#directory, err: error },
+      'the index cannot be written; the next start makes it good',
+    )
+  }
+}
+
+async function openLevel(directory: string): Promise<Level<string, Buffer>> {
+  const level = new Level<string, Buffer>(directory, { valueEncoding: 'buffer' })
+  await level.open()
+  return level
+}
+
+function formRow(ref: BlobRef): Buffer {
+  const row = encodeRow(ref)
+  const crc = Buffer.alloc(CRC_BYTES)
+  crc.writeUInt32LE(crc32(row))
+  return Buffer.concat([row, crc])
+}
+
+/** The key is part of the row, so that a value that slipped under another key is found too. */
+function parseRow(key: string, value: Buffer): BlobRef | undefined {
+  if (value.length !== ROW_BYTES + CRC_BYTES) return undefined
+  const row = value.subarray(0, ROW_BYTES)
+  if (crc32(row) !== value.readUInt32LE(ROW_BYTES)) return undefined
+  const ref = decodeRow(row)
+  return ref.sha256 === key ? ref : undefined
+}

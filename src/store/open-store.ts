@@ -1,0 +1,50 @@
+import type { Log } from '../parts/log.js'
+import { ClaimLog } from './claim-log.js'
+import { DataDirectory, type Migration } from './data-directory.js'
+import { DiskBlobStore } from './disk-blob-store.js'
+import { DiskIconStore } from './disk-icon-store.js'
+import { DiskImageStore } from './disk-image-store.js'
+import { type FileSystem, nodeFileSystem } from './file-system.js'
+import type { Store } from './store.js'
+
+export interface OpenStoreOptions {
+  /** The data directory; made where there is none. */
+  readonly directory: string
+  readonly log: Log
+  /** For tests: a disk that records, or fails. */
+  readonly fileSystem?: FileSystem
+  /** For tests: what leads from one format version to the next. */
+  readonly migrations?: readonly Migration[]
+  /** The clock, in milliseconds since 1970. */
+  readonly now?: () => number
+}
+
+/**
+ * Opens everything we keep. The caller closes it, after whatever reads from it or writes to it.
+ * @throws MirrorError STORE_LOCKED when another process has the data directory; STORE_UNUSABLE when it is of a newer
+ *   release or not ours; STORE_FULL, STORE_BROKEN.
+ */
+export async function openStore(options: OpenStoreOptions): Promise<Store> {
+  const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now } = options
+  const closers: (() => Promise<void>)[] = []
+  const closeAll = async () => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const data = await DataDirectory.open(directory, { fileSystem, log, ...(migrations && { migrations }) })
+    closers.push(() => data.close())
+    const places = { root: data.path, partial: data.partial, fileSystem, log }
+    const blobs = await DiskBlobStore.open({ ...places, now })
+    closers.push(() => blobs.close())
+    const images = await DiskImageStore.open(places)
+    closers.push(() => images.close())
+    const icons = await DiskIconStore.open(places)
+    closers.push(() => icons.close())
+    const claims = await ClaimLog.open(places)
+    closers.push(() => claims.close())
+    return { blobs, images, icons, claims, close: closeAll }
+  } catch (cause) {
+    await closeAll()
+    throw cause
+  }
+}
