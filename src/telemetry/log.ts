@@ -1,5 +1,5 @@
 import { type Logger, pino, stdSerializers } from 'pino'
-import { PinoPretty } from 'pino-pretty'
+import { prettyFactory } from 'pino-pretty'
 import type { Log } from '../parts/log.js'
 
 export interface LogOptions {
@@ -24,17 +24,11 @@ const CREDENTIALS_IN_HEADER = /(authorization\\?["']?\s*[:=,]\s*\\?["']?(?:basic
 /** Makes the log of this process. Errors among the facts (`error`, `cause`, `reason`) are written with their causes and stacks. */
 export function makeLog({ level, format, isTerminal, write }: LogOptions): Log {
   const isPretty = format === 'pretty' || (format === 'auto' && isTerminal)
-  const writeSafely = (line: string) => write(withoutCredentials(line))
+  const dress = isPretty
+    ? prettyFactory({ colorize: isTerminal, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
+    : (line: string) => line
   // Written before the call returns: the last line before a crash is the one that is needed.
-  const destination = isPretty
-    ? PinoPretty({
-        colorize: isTerminal,
-        translateTime: 'SYS:HH:MM:ss.l',
-        ignore: 'pid,hostname',
-        sync: true,
-        destination: { write: writeSafely } as unknown as NodeJS.WritableStream,
-      })
-    : { write: writeSafely }
+  const destination = { write: (line: string) => write(withoutCredentials(dress(line) ?? '')) }
 
   return asLog(
     pino(

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest'
+import { Counters } from '../../src/telemetry/counters.js'
+
+async function samples(counters: Counters): Promise<string[]> {
+  const { body } = await counters.expose()
+  return body.split('\n').filter((line) => line.startsWith('imgapi_mirror_') && !line.includes('_bucket'))
+}
+
+describe('the counters', () => {
+  it('count requests, bytes and time by route', async () => {
+    const counters = new Counters()
+    counters.onRequest('/images/:uuid', 'GET', 200, 250, 1000)
+    counters.onRequest('/images/:uuid', 'GET', 200, 250, 24)
+    expect(await samples(counters)).toEqual(
+      expect.arrayContaining([
+        'imgapi_mirror_http_requests_total{route="/images/:uuid",method="GET",status="200"} 2',
+        'imgapi_mirror_http_sent_bytes_total{route="/images/:uuid"} 1024',
+        'imgapi_mirror_http_request_duration_seconds_sum{route="/images/:uuid"} 0.5',
+      ]),
+    )
+  })
+
+  it('do not grow with the words clients make up', async () => {
+    const counters = new Counters()
+    for (const method of ['BREW', 'WHEN', 'PROPFIND']) counters.onRequest('', method, 404, 1, 0)
+    expect(await samples(counters)).toContain(
+      'imgapi_mirror_http_requests_total{route="none",method="other",status="404"} 3',
+    )
+  })
+
+  it('count what the mirror does, through functions that can be handed on alone', async () => {
+    const counters = new Counters()
+    const { bytesReceived, conflictFound, fileAsked, flightEnded, refreshed, verificationFailed } = counters
+    fileAsked('miss')
+    bytesReceived('smartos', 512)
+    flightEnded('failed')
+    verificationFailed('smartos')
+    conflictFound()
+    refreshed('smartos', 'unchanged')
+    expect(await samples(counters)).toEqual(
+      expect.arrayContaining([
+        'imgapi_mirror_files_asked_total{outcome="miss"} 1',
+        'imgapi_mirror_upstream_received_bytes_total{upstream="smartos"} 512',
+        'imgapi_mirror_flights_total{outcome="failed"} 1',
+        'imgapi_mirror_verification_failures_total{upstream="smartos"} 1',
+        'imgapi_mirror_conflicts_found_total 1',
+        'imgapi_mirror_refreshes_total{upstream="smartos",outcome="unchanged"} 1',
+      ]),
+    )
+  })
+
+  it('ask for the state of things at every scrape', async () => {
+    const counters = new Counters()
+    let imagesListed = 5
+    counters.watch(() => ({
+      imagesListed,
+      imagesHeld: 2,
+      blobsKept: 1,
+      bytesKept: 99,
+      flights: [{}],
+      conflicts: [],
+      upstreams: [
+        { name: 'a', state: 'reachable', images: 4, lastHeardMs: 1000 },
+        { name: 'b', state: 'failing', images: 0, lastHeardMs: undefined },
+      ],
+    }))
+    expect(await samples(counters)).toContain('imgapi_mirror_images_listed 5')
+    imagesListed = 6
+    expect(await samples(counters)).toEqual(
+      expect.arrayContaining([
+        'imgapi_mirror_images_listed 6',
+        'imgapi_mirror_flights 1',
+        'imgapi_mirror_upstream_up{upstream="a"} 1',
+        'imgapi_mirror_upstream_up{upstream="b"} 0',
+        'imgapi_mirror_upstream_last_heard_timestamp_seconds{upstream="a"} 1',
+      ]),
+    )
+  })
+
+  it('watch the event loop', async () => {
+    const { body, contentType } = await new Counters().expose()
+    expect(body).toContain('nodejs_eventloop_lag_p99_seconds')
+    expect(contentType).toMatch(/^text\/plain; version=0\.0\.4/)
+  })
+})

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest'
+import { type LogOptions, makeLog } from '../../src/telemetry/log.js'
+
+function listen(options: Partial<LogOptions> = {}) {
+  const lines: string[] = []
+  const log = makeLog({
+    level: 'info',
+    format: 'json',
+    isTerminal: false,
+    write: (line) => lines.push(line),
+    ...options,
+  })
+  return { log, lines, facts: () => lines.map((line) => JSON.parse(line)) }
+}
+
+describe('the log', () => {
+  it('writes one JSON object per line, with what was handed down', () => {
+    const { log, facts } = listen()
+    log.with({ requestId: 'r1' }).with({ uuid: 'u1' }).warn({ bytes: 7 }, 'cut short')
+    expect(facts()).toEqual([
+      { level: 'warn', time: expect.stringMatching(/Z$/), requestId: 'r1', uuid: 'u1', bytes: 7, msg: 'cut short' },
+    ])
+  })
+
+  it('leaves out what is less serious than its level', () => {
+    const { log, lines } = listen({ level: 'warn' })
+    log.debug({}, 'a')
+    log.info({}, 'b')
+    log.warn({}, 'c')
+    log.error({}, 'd')
+    expect(lines).toHaveLength(2)
+  })
+
+  it('writes failures whole: type, stack, and what caused them', () => {
+    const { log, facts } = listen()
+    log.error({ error: new Error('cannot keep', { cause: new TypeError('disk on fire') }) }, 'failed')
+    const [{ error }] = facts()
+    expect(error).toMatchObject({ type: 'Error', message: 'cannot keep', cause: { type: 'TypeError' } })
+    expect(error.cause.stack).toContain('log.test.ts')
+  })
+
+  it('is for eyes on a terminal and for machines elsewhere, unless told otherwise', () => {
+    const shapes = [
+      { format: 'auto', isTerminal: true },
+      { format: 'auto', isTerminal: false },
+      { format: 'pretty', isTerminal: false },
+      { format: 'json', isTerminal: true },
+    ] as const
+    const isJson = shapes.map((shape) => {
+      const { log, lines } = listen(shape)
+      log.info({ upstream: 'smartos' }, 'hello')
+      expect(lines.join('')).toContain('hello')
+      expect(lines.join('')).toContain('smartos')
+      return lines.join('').startsWith('{')
+    })
+    expect(isJson).toEqual([false, true, false, true])
+  })
+
+  it.each([
+    ['a fact called so', { password: 'geheim' }],
+    ['a fact inside of another', { upstream: { headers: { authorization: 'geheim' } } }],
+    ['a url', { url: 'https://me:geheim@images.example.com/images' }],
+    ['the message of an error', { error: new Error('GET http://me:geheim@a failed') }],
+    ['a header in a text', { sent: 'authorization: Basic geheim' }],
+    ['headers as JSON in a text', { sent: JSON.stringify({ Authorization: 'Bearer geheim' }) }],
+  ])('does not give away credentials in %s', (_where, facts) => {
+    for (const format of ['json', 'pretty'] as const) {
+      const { log, lines } = listen({ format })
+      log.error(facts, 'failed')
+      expect(lines.join('')).toContain('(secret)')
+      expect(lines.join('')).not.toContain('geheim')
+    }
+  })
+})
