@@ -48,11 +48,10 @@ export function isAnsweredByConditions(context: Context, { tag, isWeak, modified
 
 /**
  * Whether a `Range` may be honoured although the client makes it depend on its copy being current: only if its `If-Range`
- * is, exactly, the strong tag or the date that we give. Source: RFC 9110, 13.1.5.
+ * is, exactly, the tag or the date that we give; a weak one never is. Source: RFC 9110, 13.1.5.
  */
-export function isRangeCurrent(ifRange: string | undefined, { tag, isWeak, modifiedMs }: Validators): boolean {
+export function isRangeCurrent(ifRange: string | undefined, { tag, modifiedMs }: Validators): boolean {
   if (ifRange === undefined) return true
-  if (ifRange.startsWith('W/') || isWeak) return false
   // Unquoted tags are sdc-imgapi's own, which a client may have from before.
   if (tag !== undefined && (ifRange === formatTag(tag) || ifRange === tag)) return true
   return modifiedMs !== undefined && Date.parse(ifRange) === wholeSeconds(modifiedMs)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import fs from 'node:fs/promises'
-import http, { type RequestListener } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import net, { type Socket } from 'node:net'
 import { hasCode, MirrorError } from '../errors.js'
@@ -20,6 +20,9 @@ export interface SecureAddress {
 }
 
 export type Listener = Address | SecureAddress | readonly (Address | SecureAddress)[]
+
+/** What answers: `app.callback()` of a koa app, or anything like it. It settles its own failures. */
+export type Handler = (req: IncomingMessage, res: ServerResponse) => unknown
 
 /** What a slow, half-open or hostile client can cost us at most. */
 export interface ListenerBounds {
@@ -72,7 +75,7 @@ export interface OpenListener {
  */
 export async function listen(
   listener: Listener,
-  handler: RequestListener,
+  handler: Handler,
   bounds: Partial<ListenerBounds> = {},
   log: Log = silentLog,
 ): Promise<OpenListener> {
@@ -100,7 +103,7 @@ export async function listen(
 class Door {
   static async open(
     listen: Address | SecureAddress,
-    handler: RequestListener,
+    handler: Handler,
     bounds: ListenerBounds,
     log: Log,
   ): Promise<Door> {
@@ -183,7 +186,7 @@ class Door {
     clearTimeout(limit)
   }
 
-  #serve(handler: RequestListener): RequestListener {
+  #serve(handler: Handler): http.RequestListener {
     return (req, res) => {
       const { socket } = req
       this.#underWay.set(socket, (this.#underWay.get(socket) ?? 0) + 1)
@@ -194,7 +197,7 @@ class Door {
         this.#underWay.set(socket, before - 1)
         if (this.#isClosing) this.#closeIfIdle(socket)
       })
-      return handler(req, res)
+      handler(req, res)
     }
   }
 

@@ -1,13 +1,13 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs/promises'
-import http, { type RequestListener } from 'node:http'
+import http from 'node:http'
 import https from 'node:https'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { UNASKED_BODY_LIMIT_BYTES } from '../../src/http/every-request.js'
-import { type Listener, type ListenerBounds, listen } from '../../src/http/listener.js'
+import { type Handler, type Listener, type ListenerBounds, listen } from '../../src/http/listener.js'
 import { deferred } from '../../src/parts/deferred.js'
 import { serveMirror } from '../support/imgapi-server.js'
 import { wireOf } from '../support/memory-mirror.js'
@@ -15,7 +15,7 @@ import { RawClient } from '../support/raw-client.js'
 import { temporaryDirectory } from '../support/temporary.js'
 
 const run = promisify(execFile)
-const hello: RequestListener = (_req, res) => res.end('hello')
+const hello: Handler = (_req, res) => res.end('hello')
 
 async function opened(listener: Listener, handler = hello, bounds: Partial<ListenerBounds> = {}) {
   const open = await listen(listener, handler, bounds)

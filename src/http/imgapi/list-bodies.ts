@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
+import PQueue from 'p-queue'
 import type { Manifest } from '../../images/manifest.js'
 import type { ImageList } from '../../mirror/mirror.js'
 import { SingleFlight } from '../../parts/single-flight.js'
@@ -37,6 +38,12 @@ const ENTRY_OVERHEAD_BYTES = 1024
 /** Compressed lists that may be on their way at once; whoever asks for one more gets it plain. */
 const COMPRESSED_ON_THEIR_WAY = 32
 
+/**
+ * Lists in the making at once: what they take is not the cache's yet. Others wait, at most one per connection; while a
+ * long one is rendered in turns, three short ones pass it.
+ */
+const IN_THE_MAKING = 4
+
 interface RenderedList extends ListBody {
   /** Emptied when the cache lets go of it, also under the hands of those who are sending it. */
   slices: readonly Buffer[]
@@ -57,6 +64,7 @@ interface PackedList {
  */
 export class ListBodies {
   readonly #cache: LRUCache<string, RenderedList | PackedList>
+  readonly #making = new PQueue({ concurrency: IN_THE_MAKING })
   readonly #rendering = new SingleFlight<string, RenderedList>()
   readonly #compressing = new SingleFlight<string, PackedList>()
   #revision = Number.NEGATIVE_INFINITY
@@ -81,12 +89,7 @@ export class ListBodies {
     const key = `${list.revision} ${queryKey}`
     const kept = this.#cache.get(key)
     if (kept && 'slices' in kept) return kept
-    return this.#rendering.do(key, async () => {
-      const rendered = await render(key, list.manifests)
-      this.#cache.set(key, rendered)
-      if (!this.#cache.has(key)) rendered.slices = [] // larger than all of the cache
-      return rendered
-    })
+    return this.#rendering.do(key, () => this.#making.add(() => this.#render(key, list)))
   }
 
   /** The bytes of a body, slice by slice, as they are asked for. `list` is the one it was made of. */
@@ -120,16 +123,25 @@ export class ListBodies {
     const key = `${encoding} ${body.key}`
     const kept = this.#cache.get(key)
     if (kept && 'chunks' in kept) return kept
-    return this.#compressing.do(key, async () => {
-      const chunks: Buffer[] = []
-      const compressor = createCompressor(encoding)
-      await pipeline(Readable.from(this.bytesOf(body, list)), compressor, async (packed: AsyncIterable<Buffer>) => {
-        for await (const chunk of packed) chunks.push(chunk)
-      })
-      const packed = { encoding, chunks, sizeBytes: chunks.reduce((sum, chunk) => sum + chunk.length, 0) }
-      this.#cache.set(key, packed)
-      return packed
+    return this.#compressing.do(key, () => this.#making.add(() => this.#compress(key, body, list, encoding)))
+  }
+
+  async #render(key: string, { manifests }: ImageList): Promise<RenderedList> {
+    const rendered = await render(key, manifests)
+    this.#cache.set(key, rendered)
+    if (!this.#cache.has(key)) rendered.slices = [] // larger than all of the cache
+    return rendered
+  }
+
+  async #compress(key: string, body: ListBody, list: ImageList, encoding: Encoding): Promise<PackedList> {
+    const chunks: Buffer[] = []
+    const compressor = createCompressor(encoding)
+    await pipeline(Readable.from(this.bytesOf(body, list)), compressor, async (packed: AsyncIterable<Buffer>) => {
+      for await (const chunk of packed) chunks.push(chunk)
     })
+    const packed = { encoding, chunks, sizeBytes: chunks.reduce((sum, chunk) => sum + chunk.length, 0) }
+    this.#cache.set(key, packed)
+    return packed
   }
 }
 
