@@ -48,9 +48,9 @@ export function installPackages({ isDevelopment }) {
   say(
     isFresh ? 'installing npm packages...' : `npm packages differ from the lock file (${missing[0]}...): installing...`,
   )
-  // `npm ci` begins by deleting what is there; without a network it would take away what works.
-  const args = isFresh ? ['ci'] : ['install', '--no-save']
-  const isInstalled = succeeds('npm', [...args, '--include=dev', '--no-audit', '--no-fund'])
+  // Not `npm ci`: it begins by deleting what is there, so without a network it would take away what works; and it refuses
+  // a lock file that leaves out optional packages for other systems. The versions are those of the lock file here too.
+  const isInstalled = succeeds('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'])
   if (!isInstalled && !isFresh) say('npm packages could NOT be brought up to date: going on with those that are there')
   return isInstalled || !isFresh
 }
