@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { temporaryDirectory } from './support/temporary.js'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const FROM_SOURCE = [process.execPath, '--import', 'tsx', 'src/main.ts'] as const
+
+interface Started {
+  readonly child: ChildProcess
+  /** Everything it has written, on both outputs. */
+  readonly output: () => string
+  /** Resolves once `text` has been written; rejects when the process ends without it. */
+  readonly says: (text: string) => Promise<void>
+  readonly ended: Promise<unknown[]>
+}
+
+function start([command, ...args]: readonly string[]): Started {
+  const child = spawn(command!, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const ended = once(child, 'exit')
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+
+  const says = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => output.includes(text) && resolve()
+      child.stdout.on('data', look)
+      child.once('exit', () => reject(new Error(`ended without saying "${text}":\n${output}`)))
+      look()
+    })
+  return { child, output: () => output, says, ended }
+}
+
+async function offlineConfig(more = ''): Promise<string> {
+  const directory = await temporaryDirectory()
+  const path = join(directory, 'config.yaml')
+  await writeFile(path, `listen: 127.0.0.1:0\noperator: []\noffline: true\n${more}`)
+  return path
+}
+
+describe('the process', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('closes in good order on %s', async (signal) => {
+    const { child, ended, output, says } = start([...FROM_SOURCE, '--config', await offlineConfig()])
+    await says('clients: http://127.0.0.1:')
+    child.kill(signal)
+    expect(await ended).toEqual([0, null])
+    expect(output()).toContain('"msg":"closed"')
+  })
+
+  it('takes one Ctrl-C that arrives twice for one', async () => {
+    const { child, ended, output, says } = start([...FROM_SOURCE, '--config', await offlineConfig()])
+    await says('clients: ')
+    child.kill('SIGINT')
+    child.kill('SIGINT')
+    expect(await ended).toEqual([0, null])
+    expect(output()).toContain('"msg":"closed"')
+  })
+
+  it('ends with 1 and says why when its config is wrong', async () => {
+    const { ended, output } = start([...FROM_SOURCE, '--config', await offlineConfig('refesh: 1m')])
+    expect(await ended).toEqual([1, null])
+    expect(output()).toContain('config.yaml:4:1: refesh: found a key we do not know; did you mean refresh?')
+  })
+
+  it('ends with 2 when its command line means nothing', async () => {
+    const { ended } = start([...FROM_SOURCE, '--confg', 'x'])
+    expect(await ended).toEqual([2, null])
+  })
+})
+
+describe('npm start', () => {
+  it('hands signals on, and the exit code back', async () => {
+    const { child, ended, output, says } = start(['npm', 'start', '--', '--config', await offlineConfig()])
+    await says('clients: http://127.0.0.1:')
+    child.kill('SIGTERM')
+    expect(await ended).toEqual([0, null])
+    expect(output()).toContain('"msg":"closed"')
+  })
+})
