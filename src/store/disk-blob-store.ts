@@ -47,22 +47,26 @@ export class DiskBlobStore implements BlobStore {
   /** Names come and go one at a time, so that two flights of the same bytes cannot trip over each other. */
   readonly #naming = new OneAtATime()
   readonly #partials = new Set<DiskPartialBlob>()
-  /** Bytes of blobs that are being let in, and are not yet among the partials. */
-  #admittedBytes = 0
+  /** One blob is let in at a time: each finds all before it among the partials when it asks for room. */
+  readonly #admitting = new OneAtATime()
   #isClosing = false
 
   static async open(options: DiskBlobStoreOptions): Promise<DiskBlobStore> {
     const { root, partial, fileSystem, log } = options
-    const files = await BlobFiles.at(root, partial, fileSystem)
-    const index = await BlobIndex.open(join(root, 'index'), log)
-    const store = new DiskBlobStore(options, files, index)
     try {
-      await store.#takeStock()
+      const files = await BlobFiles.at(root, partial, fileSystem)
+      const index = await BlobIndex.open(join(root, 'index'), log)
+      const store = new DiskBlobStore(options, files, index)
+      try {
+        await store.#takeStock()
+        return store
+      } catch (cause) {
+        await store.close()
+        throw cause
+      }
     } catch (cause) {
-      await store.close()
-      throw cause
+      throw storeFailure(`cannot read the blobs in ${root}`, cause)
     }
-    return store
   }
 
   private constructor({ partial, fileSystem, log, now }: DiskBlobStoreOptions, files: BlobFiles, index: BlobIndex) {
@@ -112,14 +116,13 @@ export class DiskBlobStore implements BlobStore {
 
   async receive(expected: ExpectedBlob): Promise<DiskPartialBlob> {
     if (this.#isClosing) throw new MirrorError('CLOSING', 'the store is closing and receives nothing new')
-    this.#admittedBytes += expected.sizeBytes
     try {
-      await this.#checkRoom(expected)
-      return await this.#startPartial(expected)
+      return await this.#admitting.run(async () => {
+        await this.#checkRoom(expected)
+        return await this.#startPartial(expected)
+      })
     } catch (cause) {
       throw storeFailure(`cannot receive a blob of ${expected.sizeBytes} bytes`, cause)
-    } finally {
-      this.#admittedBytes -= expected.sizeBytes
     }
   }
 
@@ -142,6 +145,7 @@ export class DiskBlobStore implements BlobStore {
   async close(): Promise<void> {
     this.#isClosing = true
     this.#pool.refuseNew()
+    await this.#admitting.idle()
     await Promise.allSettled([...this.#partials].map((partial) => partial.close()))
     await this.#naming.idle()
     await this.#pool.close()
@@ -151,7 +155,7 @@ export class DiskBlobStore implements BlobStore {
   /** Every blob under way has its room spoken for, so that two which fit singly but not together do not both start. */
   async #checkRoom({ sizeBytes }: ExpectedBlob): Promise<void> {
     const freeBytes = await this.#fileSystem.freeBytes(this.#partialDirectory)
-    let promisedBytes = this.#admittedBytes - sizeBytes + HEADROOM_BYTES
+    let promisedBytes = HEADROOM_BYTES
     for (const partial of this.#partials) promisedBytes += partial.awaitedBytes
     if (sizeBytes <= freeBytes - promisedBytes) return
     throw new MirrorError(

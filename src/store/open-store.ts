@@ -28,7 +28,13 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
   const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now } = options
   const closers: (() => Promise<void>)[] = []
   const closeAll = async () => {
-    for (const close of closers.splice(0).reverse()) await close()
+    let failure: { readonly error: unknown } | undefined
+    for (const close of closers.splice(0).reverse()) {
+      await close().catch((error: unknown) => {
+        failure ??= { error }
+      })
+    }
+    if (failure) throw failure.error
   }
   try {
     const data = await DataDirectory.open(directory, { fileSystem, log, ...(migrations && { migrations }) })
@@ -44,7 +50,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => claims.close())
     return { blobs, images, icons, claims, close: closeAll }
   } catch (cause) {
-    await closeAll()
+    await closeAll().catch(() => {})
     throw cause
   }
 }

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 
-/** `,"crc32":"0a1b2c3d"}`: where the seal stands, at the very end. */
-const SEAL_BYTES = 21
+/** `,"crc32":"0a1b2c3d"}`, at the very end. */
+const SEAL_BYTES = sealOf(0).length
 
 /**
  * The text of a JSON object with a CRC over itself as its last member, so that damage at rest is found when it is read

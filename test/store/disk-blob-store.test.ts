@@ -1,0 +1,426 @@
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { CHUNK_BYTES, type Fingerprint, type PartialBlob } from '../../src/store/blob-store.js'
+import { openStore } from '../../src/store/open-store.js'
+import { sealJson } from '../../src/store/sealed-json.js'
+import type { Store } from '../../src/store/store.js'
+import { blobStoreContract, digestOf, expectedOf, readBlob, receive } from '../contracts/blob-store.contract.js'
+import { RecordingLog } from '../support/recording-log.js'
+import { temporaryDirectory } from '../support/temporary.js'
+import { FaultyFileSystem, type Step, systemError } from './faulty-file-system.js'
+
+const run = promisify(execFile)
+const bytes = randomBytes(CHUNK_BYTES + 777)
+const sha256 = digestOf('sha256', bytes).hex
+
+/** A store on a faulty disk, opened as often as one likes. Every case ends with an empty `partial/`. */
+async function makeRig() {
+  const directory = await temporaryDirectory()
+  const fileSystem = new FaultyFileSystem()
+  const log = new RecordingLog()
+  let store: Store | undefined
+  const close = async () => {
+    await store?.close()
+    store = undefined
+  }
+  const open = async () => {
+    await close()
+    log.lines.length = 0
+    store = await openStore({ directory, log, fileSystem })
+    return store
+  }
+  onTestFinished(async () => {
+    await close()
+    expect(await fs.readdir(join(directory, 'partial'))).toEqual([])
+  })
+  const at = (...path: string[]) => join(directory, ...path)
+  return {
+    directory,
+    fileSystem,
+    log,
+    at,
+    blobPath: (hex: string) => at('blobs', 'sha256', hex.slice(0, 2), hex),
+    fingerprintPath: (hex: string) => at('fingerprints', 'sha256', hex.slice(0, 2), `${hex}.json`),
+    open,
+    close,
+  }
+}
+
+blobStoreContract('DiskBlobStore', async () => {
+  const directory = await temporaryDirectory()
+  const store = await openStore({ directory, log: new RecordingLog() })
+  return {
+    store: store.blobs,
+    end: async () => {
+      expect(await fs.readdir(join(directory, 'partial'))).toEqual([])
+      await store.close()
+    },
+  }
+})
+
+blobStoreContract('DiskBlobStore on a disk that takes little at a time', async () => {
+  const directory = await temporaryDirectory()
+  const fileSystem = new FaultyFileSystem()
+  const store = await openStore({ directory, log: new RecordingLog(), fileSystem })
+  fileSystem.takesAtMostBytes = 40_000
+  return {
+    store: store.blobs,
+    end: async () => {
+      expect(await fs.readdir(join(directory, 'partial'))).toEqual([])
+      await store.close()
+    },
+  }
+})
+
+describe('DiskBlobStore', () => {
+  it('names blobs so that sha256sum agrees', async () => {
+    const rig = await makeRig()
+    const { blobs } = await rig.open()
+    for (const sizeBytes of [0, 1, 100_000, bytes.length]) {
+      const content = bytes.subarray(0, sizeBytes)
+      await receive(blobs, expectedOf(content, 'sha1'), content)
+    }
+    const { stdout } = await run('find', [rig.at('blobs'), '-type', 'f', '-exec', 'sha256sum', '{}', ';'])
+    const lines = stdout.trim().split('\n')
+    expect(lines).toHaveLength(4)
+    for (const line of lines) {
+      const [hex, path] = line.split(/\s+/)
+      expect(basename(path!)).toBe(hex)
+    }
+  })
+
+  it('knows its blobs again after a restart, without reading a fingerprint', async () => {
+    const rig = await makeRig()
+    const kept = await receive((await rig.open()).blobs, expectedOf(bytes, 'sha1'), bytes)
+    const opened: string[] = []
+    await rig.close()
+    rig.fileSystem.before = (step, path) => void (step === 'open' && opened.push(path))
+    const { blobs } = await rig.open()
+    expect(opened.filter((path) => path.includes('fingerprints'))).toEqual([])
+    const { chunks: _, ...ref } = kept
+    expect(blobs.find(digestOf('sha1', bytes))).toEqual(ref)
+    expect(await blobs.fingerprint(sha256)).toEqual(kept)
+  })
+
+  describe('when the index', () => {
+    async function rigWithBlobs() {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      const contents = Array.from({ length: 20 }, (_, index) => bytes.subarray(0, 1000 + index))
+      for (const content of contents) await receive(blobs, expectedOf(content, 'sha1'), content)
+      await rig.close()
+      const expectAll = async () => {
+        const { blobs } = await rig.open()
+        for (const content of contents) {
+          const ref = blobs.find(digestOf('sha1', content), content.length)
+          expect(ref && (await readBlob(blobs, ref.sha256))?.equals(content)).toBe(true)
+        }
+        expect([...blobs.all()]).toHaveLength(contents.length)
+      }
+      return { ...rig, expectAll }
+    }
+
+    it('is deleted, it is rebuilt from the fingerprints, and no blob is read', async () => {
+      const rig = await rigWithBlobs()
+      await fs.rm(rig.at('index'), { recursive: true })
+      await rig.expectAll()
+      expect(rig.log.lines.filter((line) => line.level !== 'info')).toEqual([])
+      await rig.expectAll()
+      expect(rig.log.lines).toEqual([]) // the second time from the index
+    })
+
+    it('is no database any more, it is rebuilt from the files', async () => {
+      const rig = await rigWithBlobs()
+      for (const name of await fs.readdir(rig.at('index'))) await fs.writeFile(rig.at('index', name), 'nonsense')
+      await rig.expectAll()
+      await rig.expectAll()
+      expect(rig.log.lines).toEqual([])
+    })
+
+    it.each(Array.from({ length: 12 }, (_, index) => index))(
+      'has flipped bytes (place %i), no blob is lost',
+      async (n) => {
+        const rig = await rigWithBlobs()
+        const names = (await fs.readdir(rig.at('index'))).filter((name) => /\.(log|ldb)$/.test(name))
+        for (const name of names) {
+          const content = await fs.readFile(rig.at('index', name))
+          const place = Math.floor((content.length * (n + 0.5)) / 12)
+          for (let offset = place; offset < Math.min(place + 4, content.length); offset++) content[offset]! ^= 0x55
+          await fs.writeFile(rig.at('index', name), content)
+        }
+        await rig.expectAll()
+        await rig.expectAll()
+      },
+    )
+
+    it('was cut short, no blob is lost', async () => {
+      const rig = await rigWithBlobs()
+      for (const name of await fs.readdir(rig.at('index'))) {
+        if (name.endsWith('.log')) await fs.truncate(rig.at('index', name), 500)
+      }
+      await rig.expectAll()
+    })
+
+    it('is deleted while we run, blobs are kept all the same and found after a restart', async () => {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      await fs.rm(rig.at('index'), { recursive: true })
+      await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+      expect(blobs.find(digestOf('sha1', bytes))?.sha256).toBe(sha256)
+      expect((await rig.open()).blobs.find(digestOf('sha1', bytes))?.sha256).toBe(sha256)
+    })
+  })
+
+  describe('when the data directory was damaged by hand', () => {
+    async function rigWithBlob() {
+      const rig = await makeRig()
+      await receive((await rig.open()).blobs, expectedOf(bytes, 'sha1'), bytes)
+      await rig.close()
+      return rig
+    }
+
+    it.each([
+      ['missing', async (path: string) => fs.rm(path)],
+      ['empty', async (path: string) => fs.truncate(path, 0)],
+      [
+        'changed',
+        async (path: string) => {
+          const text = await fs.readFile(path, 'utf8')
+          await fs.writeFile(path, text.replace(/"md5":"./, '"md5":"x'))
+        },
+      ],
+    ])('a blob whose fingerprint is %s is measured again', async (_state, damage) => {
+      const rig = await rigWithBlob()
+      await damage(rig.fingerprintPath(sha256))
+      await fs.rm(rig.at('index'), { recursive: true })
+      const { blobs } = await rig.open()
+      expect(await blobs.fingerprint(sha256)).toMatchObject({ sha256, md5: digestOf('md5', bytes).hex })
+      expect(await fs.readFile(rig.fingerprintPath(sha256), 'utf8')).toContain(digestOf('md5', bytes).hex)
+    })
+
+    it('a fingerprint damaged behind the index is measured again when it is asked for', async () => {
+      const rig = await rigWithBlob()
+      await fs.truncate(rig.fingerprintPath(sha256), 10)
+      const { blobs } = await rig.open()
+      expect(await blobs.fingerprint(sha256)).toMatchObject({ sha256, md5: digestOf('md5', bytes).hex })
+    })
+
+    it('a blob that is not what its name says, and has no fingerprint, is set aside and not served', async () => {
+      const rig = await rigWithBlob()
+      await fs.writeFile(rig.blobPath(sha256), 'something else')
+      await fs.rm(rig.at('index'), { recursive: true })
+      const { blobs } = await rig.open()
+      expect(blobs.find(digestOf('sha1', bytes))).toBeUndefined()
+      expect(await blobs.open(sha256)).toBeUndefined()
+      expect(rig.log.lines).toContainEqual(
+        expect.objectContaining({ level: 'error', facts: expect.objectContaining({ sha256 }) }),
+      )
+      expect(await fs.readdir(rig.at('quarantine'))).toHaveLength(2)
+      await receive(blobs, expectedOf(bytes, 'sha1'), bytes) // and the good bytes are welcome again
+      expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
+    })
+
+    it('a blob that was cut short is set aside when it is opened', async () => {
+      const rig = await rigWithBlob()
+      await fs.truncate(rig.blobPath(sha256), 100)
+      const { blobs } = await rig.open()
+      expect(await blobs.open(sha256)).toBeUndefined()
+      expect(blobs.find(digestOf('sha1', bytes))).toBeUndefined()
+      expect((await fs.readdir(rig.at('quarantine'))).sort()).toEqual([
+        expect.stringMatching(new RegExp(`^${sha256}-.{36}$`)),
+        expect.stringMatching(/\.json$/),
+      ])
+      expect([...(await rig.open()).blobs.all()]).toEqual([])
+    })
+
+    it('a blob that was cut short is replaced when its bytes come again', async () => {
+      const rig = await rigWithBlob()
+      await fs.truncate(rig.blobPath(sha256), 100)
+      const { blobs } = await rig.open()
+      await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+      expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
+    })
+
+    it('a blob that has vanished is not served, before a restart or after', async () => {
+      const rig = await rigWithBlob()
+      const { blobs } = await rig.open()
+      await fs.rm(rig.blobPath(sha256))
+      expect(await blobs.open(sha256)).toBeUndefined()
+      expect(blobs.find(digestOf('sha1', bytes))).toBeUndefined()
+      await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+      await rig.close()
+      await fs.rm(rig.blobPath(sha256))
+      expect([...(await rig.open()).blobs.all()]).toEqual([])
+    })
+
+    it('a file that is no blob is left alone, and named in the log', async () => {
+      const rig = await rigWithBlob()
+      const stranger = rig.at('blobs', 'sha256', '00', 'README')
+      await fs.mkdir(rig.at('blobs', 'sha256', '00'), { recursive: true })
+      await fs.writeFile(stranger, 'hello')
+      expect([...(await rig.open()).blobs.all()]).toHaveLength(1)
+      expect(rig.log.lines).toContainEqual(expect.objectContaining({ facts: { path: stranger } }))
+      expect(await fs.readFile(stranger, 'utf8')).toBe('hello')
+    })
+  })
+
+  it('never shares one sha1 between two sha256, and says so', async () => {
+    const rig = await makeRig()
+    const other = randomBytes(bytes.length)
+    const forged = await receive((await rig.open()).blobs, expectedOf(other, 'md5'), other)
+    await rig.close()
+    // A collision cannot be made here: the fingerprint on the disk claims one instead.
+    const sha1 = digestOf('sha1', bytes).hex
+    const fingerprint: Fingerprint = { ...forged, sha1 }
+    await fs.writeFile(rig.fingerprintPath(forged.sha256), sealJson(JSON.stringify(fingerprint)))
+    await fs.rm(rig.at('index'), { recursive: true })
+    const { blobs } = await rig.open()
+    await expect(receive(blobs, expectedOf(bytes, 'sha1'), bytes)).rejects.toMatchObject({
+      code: 'UPSTREAM_MISBEHAVED',
+      message: expect.stringMatching(new RegExp(`${forged.sha256}.*${sha256}`)),
+    })
+    expect([...blobs.all()].map((ref) => ref.sha256)).toEqual([forged.sha256])
+  })
+
+  it('finds neither of two blobs by a digest that both have', async () => {
+    const rig = await makeRig()
+    const other = randomBytes(bytes.length)
+    const { blobs } = await rig.open()
+    await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+    const forged = await receive(blobs, expectedOf(other, 'sha1'), other)
+    await rig.close()
+    const sha1 = digestOf('sha1', bytes).hex
+    const md5 = digestOf('md5', bytes).hex
+    await fs.writeFile(rig.fingerprintPath(forged.sha256), sealJson(JSON.stringify({ ...forged, sha1, md5 })))
+    await fs.rm(rig.at('index'), { recursive: true })
+    const again = (await rig.open()).blobs
+    expect(again.find({ algorithm: 'sha1', hex: sha1 }, bytes.length)).toBeUndefined()
+    expect(again.find({ algorithm: 'md5', hex: md5 }, bytes.length)).toBeUndefined()
+    expect(again.find({ algorithm: 'sha256', hex: sha256 })?.sha256).toBe(sha256)
+    expect(rig.log.lines.some((line) => line.level === 'error' && line.facts.sha1 === sha1)).toBe(true)
+  })
+
+  describe('when the disk is full', () => {
+    it('refuses to begin a blob that does not fit beside those under way', async () => {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      rig.fileSystem.freeBytesSaid = 100 * 1024 * 1024
+      const expected = { sizeBytes: 50 * 1024 * 1024, digests: [digestOf('sha1', bytes)] }
+      const [first, second] = await Promise.allSettled([blobs.receive(expected), blobs.receive(expected)])
+      expect(second).toMatchObject({ status: 'rejected', reason: { code: 'STORE_FULL' } })
+      await (first as PromiseFulfilledResult<PartialBlob>).value.close()
+      await (await blobs.receive(expected)).close() // the room is free again
+    })
+
+    const places: [Step, string][] = [
+      ['open', 'partial'],
+      ['file.write', 'partial'],
+      ['file.sync', 'partial'],
+      ['makeDirectory', 'fingerprints'],
+      ['rename', 'fingerprints'],
+      ['syncDirectory', 'fingerprints'],
+      ['makeDirectory', 'blobs'],
+      ['rename', 'blobs'],
+      ['syncDirectory', 'blobs'],
+    ]
+    it.each(places)('says so at %s in %s, and leaves nothing behind', async (step, place) => {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      let failures = 0
+      rig.fileSystem.before = (actual, path) => {
+        if (actual !== step || !path.startsWith(rig.at(place))) return
+        failures++
+        throw systemError('ENOSPC')
+      }
+      await expect(receive(blobs, expectedOf(bytes, 'sha1'), bytes)).rejects.toMatchObject({ code: 'STORE_FULL' })
+      expect(failures).toBeGreaterThan(0)
+      rig.fileSystem.before = () => {}
+      expect([...blobs.all()]).toEqual([])
+      const files = await fs.readdir(rig.directory, { recursive: true, withFileTypes: true })
+      const left = files.filter((entry) => entry.isFile() && /blobs|fingerprints|partial/.test(entry.parentPath))
+      expect(left.map((entry) => entry.name)).toEqual([])
+      await receive(blobs, expectedOf(bytes, 'sha1'), bytes) // and recovers with the disk
+      expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
+    })
+
+    it('writes on where it was when there is room again', async () => {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      const partial = await blobs.receive(expectedOf(bytes, 'sha1'))
+      await partial.append(bytes.subarray(0, 1000))
+      rig.fileSystem.takesAtMostBytes = 600
+      let writes = 0
+      rig.fileSystem.before = (step) => {
+        if (step === 'file.write' && ++writes === 2) throw systemError('ENOSPC')
+      }
+      await expect(partial.append(bytes.subarray(1000))).rejects.toMatchObject({ code: 'STORE_FULL' })
+      rig.fileSystem.takesAtMostBytes = Number.POSITIVE_INFINITY
+      expect(partial.receivedBytes).toBe(1000)
+      await partial.append(bytes.subarray(1000))
+      expect((await partial.keep()).sha256).toBe(sha256)
+      await partial.close()
+    })
+  })
+
+  it('says STORE_BROKEN when the disk fails to read', async () => {
+    const rig = await makeRig()
+    const { blobs } = await rig.open()
+    await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+    const blob = (await blobs.open(sha256))!
+    rig.fileSystem.before = (step) => {
+      if (step === 'file.read') throw systemError('EIO')
+    }
+    await expect(blob.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    await blob.close()
+    rig.fileSystem.before = () => {}
+    const again = (await blobs.open(sha256))!
+    await fs.truncate(rig.blobPath(sha256), 5)
+    await expect(again.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    await again.close()
+  })
+
+  it('does not give a name to bytes that the disk gives back differently', async () => {
+    const rig = await makeRig()
+    const { blobs } = await rig.open()
+    const partial = await blobs.receive(expectedOf(bytes, 'sha1'))
+    await partial.append(bytes.subarray(0, 1000))
+    const [name] = await fs.readdir(rig.at('partial'))
+    const file = await fs.open(rig.at('partial', name!), 'r+')
+    await file.write(Buffer.from('rot'), 0, 3, 500)
+    await file.close()
+    await partial.append(bytes.subarray(1000))
+    await partial.verify()
+    await expect(partial.keep()).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    await partial.close()
+    expect([...blobs.all()]).toEqual([])
+  })
+
+  it('sweeps what a crash left in partial', async () => {
+    const rig = await makeRig()
+    await rig.open()
+    await rig.close()
+    await fs.writeFile(rig.at('partial', 'left-over'), 'half')
+    await rig.open()
+    expect(await fs.readdir(rig.at('partial'))).toEqual([])
+  })
+
+  it('drops what is still being received when it is closed, keeps what is being kept, and takes nothing new', async () => {
+    const rig = await makeRig()
+    const store = await rig.open()
+    const [arriving, whole] = await Promise.all([
+      store.blobs.receive(expectedOf(bytes, 'sha256')),
+      store.blobs.receive(expectedOf(bytes, 'sha1')),
+    ])
+    await arriving.append(bytes.subarray(0, 100))
+    await whole.append(bytes)
+    const keeping = whole.keep()
+    await rig.close()
+    expect((await keeping).sha256).toBe(sha256)
+    await expect(store.blobs.receive(expectedOf(bytes, 'sha1'))).rejects.toMatchObject({ code: 'CLOSING' })
+    expect([...(await rig.open()).blobs.all()].map((ref) => ref.sha256)).toEqual([sha256])
+  })
+})
