@@ -142,7 +142,7 @@ const timeouts = z.strictObject(
   'a mapping of connect, headers and stall',
 )
 
-export const upstreamSchema = z.strictObject(
+const upstreamSchema = z.strictObject(
   {
     name: text(
       'a name of lower-case letters, digits, ".", "_" and "-", at most 64, the first a letter or digit',
