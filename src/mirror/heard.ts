@@ -3,6 +3,7 @@ import type { Claim, Statement } from '../images/claim.js'
 import { formatDigest } from '../images/digest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
+import { OneAtATime } from '../parts/one-at-a-time.js'
 import type { ClaimStore, Hearing } from '../store/claim-store.js'
 import type { Listing } from '../upstream/upstream.js'
 import type { Catalogue } from './catalogue.js'
@@ -13,9 +14,13 @@ export interface HeardOptions {
   readonly log: Log
 }
 
-/** Turns what upstreams say into claims: written down first, then in the catalogue. */
+/**
+ * Turns what upstreams say into claims: written down first, then in the catalogue. One after the other, because each
+ * is compared with what is known: a list and an answer that came at the same time must not undo each other.
+ */
 export class Heard {
   readonly #options: HeardOptions
+  readonly #writing = new OneAtATime()
   /** Per upstream: when its whole catalogue was heard last. */
   readonly #listings = new Map<string, { readonly heardMs: number; readonly validator: string | undefined }>()
 
@@ -41,7 +46,31 @@ export class Heard {
   }
 
   /** An upstream told its whole catalogue. Answers how many claims are new or changed, and how many are withdrawn. */
-  async listing(upstream: string, listing: Listing): Promise<{ changed: number; withdrawn: number }> {
+  listing(upstream: string, listing: Listing): Promise<{ changed: number; withdrawn: number }> {
+    return this.#writing.run(() => this.#listing(upstream, listing))
+  }
+
+  /** An upstream says that nothing has changed since its last listing. */
+  unchanged(upstream: string): Promise<void> {
+    return this.#writing.run(() => this.#unchanged(upstream))
+  }
+
+  /** An upstream was asked for one image and has it. */
+  answer(upstream: string, statement: Statement): Promise<void> {
+    return this.#writing.run(() => this.#answer(upstream, statement))
+  }
+
+  /** An upstream was asked for one image, and says that it has none. */
+  denial(upstream: string, uuid: Uuid): Promise<void> {
+    return this.#writing.run(() => this.#denial(upstream, uuid))
+  }
+
+  /** Resolves when everything heard so far is written down. */
+  idle(): Promise<void> {
+    return this.#writing.idle()
+  }
+
+  async #listing(upstream: string, listing: Listing): Promise<{ changed: number; withdrawn: number }> {
     const { catalogue, log } = this.#options
     const heardMs = Date.now()
     const changed: Claim[] = []
@@ -68,16 +97,14 @@ export class Heard {
     return { changed: changed.length, withdrawn: withdrawn.length }
   }
 
-  /** An upstream says that nothing has changed since its last listing. */
-  async unchanged(upstream: string): Promise<void> {
+  async #unchanged(upstream: string): Promise<void> {
     const validator = this.#listings.get(upstream)?.validator
     const heardMs = Date.now()
     await this.#write({ upstream, heardMs, changed: [], withdrawn: [], listing: { validator } })
     this.#listings.set(upstream, { heardMs, validator })
   }
 
-  /** An upstream was asked for one image and has it. */
-  async answer(upstream: string, statement: Statement): Promise<void> {
+  async #answer(upstream: string, statement: Statement): Promise<void> {
     const known = this.#options.catalogue.claimOf(upstream, statement.manifest.uuid)
     const isListed = known?.isListed === true && known.withdrawnMs === undefined
     const heardMs = Date.now()
@@ -86,8 +113,7 @@ export class Heard {
     this.#options.catalogue.hear([claim])
   }
 
-  /** An upstream was asked for one image, and says that it has none. */
-  async denial(upstream: string, uuid: Uuid): Promise<void> {
+  async #denial(upstream: string, uuid: Uuid): Promise<void> {
     const known = this.#options.catalogue.claimOf(upstream, uuid)
     if (!known || known.withdrawnMs !== undefined) return
     const heardMs = Date.now()

@@ -9,7 +9,7 @@ import { abortable } from '../parts/abortable.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
 import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js'
-import type { KeptIcon } from '../store/image-store.js'
+import type { HeldImage, KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
@@ -53,7 +53,8 @@ export class PullThroughMirror implements Mirror {
   readonly #inquiries: Inquiries
   readonly #flights: Flights
   readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
-  readonly #holding = new SingleFlight<Uuid, void>()
+  /** Images being written down as held. */
+  readonly #holding = new Map<Uuid, Promise<void>>()
   readonly #abort = new AbortController()
 
   /** Brings back what is known from earlier runs, and begins to ask the upstreams. */
@@ -171,6 +172,7 @@ export class PullThroughMirror implements Mirror {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     this.#inquiries.close()
     await Promise.all([this.#refresher.close(), this.#flights.close()])
+    await Promise.all([this.#heard.idle(), ...this.#holding.values()])
   }
 
   async #remember(): Promise<void> {
@@ -285,18 +287,25 @@ export class PullThroughMirror implements Mirror {
   }
 
   #holdWhenComplete(manifest: Manifest, locations: readonly string[]): void {
-    const { log, store } = this.#options
     const { uuid } = manifest
     if (this.#catalogue.held(uuid) || !this.#isHeld(manifest)) return
+    if (this.#holding.has(uuid)) return
     const files = manifest.files.map((_, index) => ({ sha256: this.#blobOf(manifest, index)!.sha256 }))
     const upstream = this.#catalogue.offersOf(uuid)[0]?.upstream ?? ''
-    const image = { manifest, files, heldSinceMs: Date.now(), upstream, locations }
-    this.#holding
-      .do(uuid, async () => {
-        await store.images.keep(image)
-        this.#catalogue.hold(image)
-      })
-      .catch((error) => log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`))
+    this.#holding.set(uuid, this.#hold({ manifest, files, heldSinceMs: Date.now(), upstream, locations }))
+  }
+
+  async #hold(image: HeldImage): Promise<void> {
+    const { log, store } = this.#options
+    const { uuid } = image.manifest
+    try {
+      await store.images.keep(image)
+      this.#catalogue.hold(image)
+    } catch (error) {
+      log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`)
+    } finally {
+      this.#holding.delete(uuid)
+    }
   }
 
   /** The kept blob that is this file, if any. What was held once is known by its sha256, anything else by its claim. */

@@ -70,7 +70,13 @@ export class ZfsPool {
   }
 
   async destroy(): Promise<void> {
-    await run('zpool', ['destroy', '-f', this.name])
+    // The daemon lets go of a mount a moment after its last reader has.
+    for (let tries = 1; ; tries++) {
+      const failure = await run('zpool', ['destroy', '-f', this.name]).catch((error) => error)
+      if (!(failure instanceof Error)) break
+      if (tries === 50) throw failure
+      await wait(100)
+    }
     await this.daemon.end()
   }
 }

@@ -6,43 +6,46 @@ import { type Fault, type FileAsked, serveHonestly } from './faults.js'
 
 export interface ZooServer {
   readonly url: string
-  /** How often the file was asked for. */
-  attempts(): number
+  /** How often the file of an image was asked for. */
+  attempts(uuid: string): number
   /** From now on it behaves. */
   behave(): void
   close(): Promise<void>
 }
 
-/** An IMGAPI server with one image, right in everything but in how it gives the file. */
+/** An IMGAPI server with a few images, right in everything but in how it gives their files. */
 export async function startZooServer(options: {
-  uuid: string
-  file: Buffer
+  /** Files by uuid. */
+  images: Readonly<Record<string, Buffer>>
   fault?: Fault
   forbidden?: string
 }): Promise<ZooServer> {
-  const { uuid, file, forbidden = 'http://127.0.0.1:9' } = options
+  const { images, forbidden = 'http://127.0.0.1:9' } = options
   let fault = options.fault
-  let attempts = 0
-  const manifest = manifestOf(uuid, file)
+  const attempts = new Map<string, number>()
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://zoo')
+    const [, , uuid, part] = pathname.split('/')
+    const file = images[uuid ?? '']
     const answer = (status: number, body: unknown) => {
       const text = JSON.stringify(body)
       response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
       response.end(text)
     }
     if (pathname === '/ping') answer(200, { ping: 'pong', version: '1.0.0', imgapi: true })
-    else if (pathname === '/images') answer(200, [manifest])
-    else if (pathname === `/images/${uuid}`) answer(200, manifest)
-    else if (pathname === `/images/${uuid}/file`) {
+    else if (pathname === '/images') answer(200, Object.entries(images).map(manifestOf))
+    else if (file && !part) answer(200, manifestOf([uuid!, file]))
+    else if (file && part === 'file') {
       const range = /^bytes=(\d+)-/.exec(request.headers.range ?? '')
       const start = range ? Number(range[1]) : 0
+      const attempt = (attempts.get(uuid!) ?? 0) + 1
+      attempts.set(uuid!, attempt)
       const asked: FileAsked = {
         request,
         response,
         socket: request.socket,
         file,
-        attempt: ++attempts,
+        attempt,
         start,
         forbidden,
       }
@@ -56,7 +59,7 @@ export async function startZooServer(options: {
   await once(server, 'listening')
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    attempts: () => attempts,
+    attempts: (uuid) => attempts.get(uuid) ?? 0,
     behave: () => {
       fault = undefined
     },
@@ -68,7 +71,7 @@ export async function startZooServer(options: {
   }
 }
 
-function manifestOf(uuid: string, file: Buffer) {
+function manifestOf([uuid, file]: [string, Buffer]) {
   return {
     v: 2,
     uuid,

@@ -1,0 +1,72 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { onTestFinished } from 'vitest'
+import { stringify } from 'yaml'
+import { assemble } from '../../src/assemble.js'
+import { loadConfig } from '../../src/config.js'
+import { RecordingLog } from './recording-log.js'
+
+/** What `/status` on the operator listener says, as far as tests look at it. */
+export interface Status {
+  images_listed: number
+  images_held: number
+  upstreams: { name: string; state: string; images: number }[]
+  flights: { readers: number; received_bytes: number }[]
+  conflicts: { uuid: string; winner: string; loser: string; differences: string[] }[]
+}
+
+/** A whole mirror: configuration, rooms and listeners as in production, on ports of its own. */
+export interface RunningMirror {
+  readonly url: string
+  readonly operatorUrl: string
+  readonly dataDirectory: string
+  readonly log: RecordingLog
+  status(): Promise<Status>
+  /** Waits until every upstream has answered or failed once. */
+  settled(): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Starts a mirror; closed when the test has finished, if not before.
+ * @param settings as in the config file; listeners and the data directory are filled in.
+ */
+export async function startMirror(settings: Record<string, unknown> = {}): Promise<RunningMirror> {
+  const dataDirectory = (settings.data as string | undefined) ?? (await dataDirectoryOfItsOwn())
+  const text = stringify({ listen: '127.0.0.1:0', operator: '127.0.0.1:0', ...settings, data: dataDirectory })
+  const path = join(dataDirectory, 'mirror.yaml')
+  const config = await loadConfig({ path, text, environment: {}, readFile: (file) => readFile(file, 'utf8') })
+  const log = new RecordingLog()
+  const running = await assemble({ config, log, environment: {}, version: '0.0.0-test' })
+  let closed: Promise<void> | undefined
+  const close = () => {
+    closed ??= running.close()
+    return closed
+  }
+  onTestFinished(close)
+  const operatorUrl = running.operators[0]!
+  const status = async () => (await (await fetch(`${operatorUrl}/status`)).json()) as Status
+  return {
+    url: running.listeners[0]!,
+    operatorUrl,
+    dataDirectory,
+    log,
+    status,
+    settled: () => until(async () => (await status()).upstreams.every(({ state }) => state !== 'waiting')),
+    close,
+  }
+}
+
+async function dataDirectoryOfItsOwn(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'imgapi-mirror-data-'))
+  // Handed in before the mirror's own closing, so run after it.
+  onTestFinished(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+/** Waits for something that no event tells, by asking again and again. */
+export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isTrue())) await wait(10)
+}
