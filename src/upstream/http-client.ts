@@ -190,7 +190,7 @@ export class HttpClient {
   #answer(url: URL, question: Question, response: Dispatcher.ResponseData, giveBack: () => void): Answer {
     const explain = (cause: unknown) => {
       if (question.signal.aborted && !isMirrorError(cause)) return asError(question.signal.reason)
-      return this.blame.ofTransport(url, cause)
+      return this.blame.ofBody(url, cause)
     }
     const body = new AnswerBody(response.body, explain, giveBack)
     return {

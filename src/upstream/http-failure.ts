@@ -62,12 +62,19 @@ export class Blame {
         return new MirrorError('CLOSING', `${this.upstream} is being closed`, { cause })
       case 'UND_ERR_HEADERS_OVERFLOW':
         return this.misbehaved(url, 'its headers are too large', { cause })
-      // llhttp's word for a chunked body that is cut.
-      case 'HPE_INVALID_EOF_STATE':
+      case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
         return this.unreachable(url, 'the connection was cut', { cause })
     }
-    if (code.startsWith('HPE_')) return this.misbehaved(url, `it does not speak HTTP (${code})`, { cause })
+    if (isParserError(cause)) return this.misbehaved(url, `it does not speak HTTP: ${reasonOf(cause)}`, { cause })
     return this.unreachable(url, reasonOf(cause), { cause })
+  }
+
+  /** What it means that a body broke off. */
+  ofBody(url: URL, cause: unknown): MirrorError {
+    // undici's parser takes the end of a chunked body on a connection to be closed for an error of its own.
+    return isParserError(cause)
+      ? this.unreachable(url, 'the connection was cut', { cause })
+      : this.ofTransport(url, cause)
   }
 }
 
@@ -81,6 +88,11 @@ export function parseRetryAfter(value: string | undefined, nowMs = Date.now()): 
 /** A kept-alive connection may be closed by the server just as we use it; a new one is then worth a try. */
 export function isConnectionLost(cause: unknown): boolean {
   return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(cause))
+}
+
+/** By name, because undici 7.30 gives these errors no code: it looks it up in a table that is the other way round. */
+function isParserError(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === 'HTTPParserError'
 }
 
 /** Empty for an error without one. */

@@ -293,6 +293,13 @@ describe('an image of a DSAPI', () => {
     })
   })
 
+  it('is looked up in the list when every path answers the list', async () => {
+    const server = await started(serve((_request, response) => answerJson(response, 200, [imageV1(1).manifest])))
+    const upstream = upstreamAt('dsapi', `${server.url}/datasets`)
+    expect((await upstream.getImage(uuid(1), never))!.manifest.uuid).toBe(uuid(1))
+    expect(await upstream.getImage(uuid(2), never)).toBeUndefined()
+  })
+
   it.each([401, 429, 500, 503])('is not denied by a %i', async (status) => {
     const server = await started(serve((_request, response) => response.writeHead(status).end()))
     await expect(upstreamAt('dsapi', `${server.url}/datasets`).getImage(uuid(1), never)).rejects.toMatchObject({

@@ -309,6 +309,15 @@ describe('dsapid as an IMGAPI', () => {
     }
   })
 
+  it('repeats what is wrong with its list, which is told once', async () => {
+    const images = [...range(1200).map((number) => imageV2(number)), imageV2(0, { manifest: { uuid: 'none' } })]
+    const server = await started(startDsapid({ images }))
+    const listing = await listOf(upstreamAt('imgapi', server.url))
+    expect(server.requests.length).toBeGreaterThan(1)
+    expect(listing.setAside).toHaveLength(1)
+    expect(listing.listedCount).toBe(1201)
+  })
+
   it('may say an owner of "", states of its own, and dates with nine digits', async () => {
     const images = [
       imageV2(1, { manifest: { owner: '00000000-0000-0000-0000-000000000000', state: 'deprecated' } }),
