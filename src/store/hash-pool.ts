@@ -68,7 +68,8 @@ export class HashPool {
 }
 
 class HashThread {
-  readonly #worker = new Worker(new URL('./hash-worker.js', import.meta.url))
+  // Without the options and loaders this process was started with: the worker needs none, and some would stop it.
+  readonly #worker = new Worker(new URL('./hash-worker.js', import.meta.url), { execArgv: [] })
   readonly #results = new Map<number, { readonly path: string; readonly result: Deferred<Measured> }>()
 
   constructor(onGone: () => void) {

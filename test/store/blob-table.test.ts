@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { BlobRef } from '../../src/store/blob-store.js'
+import { BlobTable, decodeRow, encodeRow } from '../../src/store/blob-table.js'
+
+/** A made-up blob; few different sha1 and md5, so that they meet. */
+function blob(number: number): BlobRef {
+  const hex = (algorithm: string, text: unknown) => createHash(algorithm).update(String(text)).digest('hex')
+  return {
+    sha256: hex('sha256', number),
+    sha1: hex('sha1', number % 50),
+    md5: hex('md5', number % 30),
+    sizeBytes: number * 1_000_003,
+    keptMs: 1_700_000_000_000 + number * 1000,
+  }
+}
+
+describe('BlobTable', () => {
+  it('gives rows back as they were, the largest sizes too', () => {
+    const ref = { ...blob(7), sizeBytes: Number.MAX_SAFE_INTEGER }
+    expect(decodeRow(encodeRow(ref))).toEqual(ref)
+  })
+
+  it('answers as a list would, whatever is set and deleted', () => {
+    const change = fc.record({ isDelete: fc.boolean(), number: fc.nat(200) })
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 400 }), (changes) => {
+        const table = new BlobTable()
+        const model = new Map<string, BlobRef>()
+        for (const { isDelete, number } of changes) {
+          const ref = blob(number)
+          if (isDelete) {
+            table.delete(ref.sha256)
+            model.delete(ref.sha256)
+          } else {
+            table.set(ref)
+            model.set(ref.sha256, ref)
+          }
+        }
+        const sorted = (refs: Iterable<BlobRef>) => [...refs].map((ref) => ref.sha256).sort()
+        expect(table.count).toBe(model.size)
+        expect(sorted(table.all())).toEqual(sorted(model.values()))
+        for (let number = 0; number <= 200; number++) {
+          const { sha256, sha1, md5 } = blob(number)
+          expect(table.get(sha256)).toEqual(model.get(sha256))
+          const having = (key: 'sha1' | 'md5', hex: string) => [...model.values()].filter((ref) => ref[key] === hex)
+          expect(sorted(table.matching({ algorithm: 'sha1', hex: sha1 }))).toEqual(sorted(having('sha1', sha1)))
+          expect(sorted(table.matching({ algorithm: 'md5', hex: md5 }))).toEqual(sorted(having('md5', md5)))
+        }
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  it('grows beyond its first size', () => {
+    const table = new BlobTable()
+    for (let number = 0; number < 5000; number++) table.set(blob(number))
+    expect(table.count).toBe(5000)
+    for (let number = 0; number < 5000; number++) expect(table.get(blob(number).sha256)).toEqual(blob(number))
+  })
+
+  it('finds nothing by a digest of the wrong length', () => {
+    const table = new BlobTable()
+    table.set(blob(1))
+    expect(table.get('')).toBeUndefined()
+    expect(table.get(blob(1).sha256.slice(2))).toBeUndefined()
+  })
+})

@@ -1,0 +1,156 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import * as fs from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { silentLog } from '../../src/parts/log.js'
+import { DataDirectory, type Migration } from '../../src/store/data-directory.js'
+import { nodeFileSystem } from '../../src/store/file-system.js'
+import { openStore } from '../../src/store/open-store.js'
+import { temporaryDirectory } from '../support/temporary.js'
+import { FaultyFileSystem, systemError } from './faulty-file-system.js'
+
+async function openAndClose(directory: string, migrations?: readonly Migration[]): Promise<void> {
+  const options = { fileSystem: nodeFileSystem, log: silentLog, ...(migrations && { migrations }) }
+  await (await DataDirectory.open(directory, options)).close()
+}
+
+describe('DataDirectory', () => {
+  it('is made where there is none, with its parents, and names its format', async () => {
+    const directory = join(await temporaryDirectory(), 'several', 'levels', 'down')
+    await openAndClose(directory)
+    expect(await fs.readFile(join(directory, 'FORMAT'), 'utf8')).toBe('imgapi-mirror data, format 1\n')
+    await openAndClose(directory)
+  })
+
+  it('takes the root of a fresh file system', async () => {
+    const directory = await temporaryDirectory()
+    await fs.mkdir(join(directory, 'lost+found'))
+    await openAndClose(directory)
+  })
+
+  it('is taken up where a crash left it before it had its FORMAT', async () => {
+    const directory = await temporaryDirectory()
+    const fileSystem = new FaultyFileSystem()
+    fileSystem.before = (step) => {
+      if (step === 'rename') throw systemError('EIO')
+    }
+    const opening = DataDirectory.open(directory, { fileSystem, log: silentLog })
+    await expect(opening).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    await fs.writeFile(join(directory, 'partial', 'half'), 'a FORMAT')
+    await openAndClose(directory)
+    expect(await fs.readdir(join(directory, 'partial'))).toEqual([])
+  })
+
+  it('is refused when it holds what is not ours, and is left as it was', async () => {
+    const directory = await temporaryDirectory()
+    await fs.writeFile(join(directory, 'thesis.tex'), 'x')
+    await expect(openAndClose(directory)).rejects.toMatchObject({
+      code: 'STORE_UNUSABLE',
+      message: expect.stringContaining('thesis.tex'),
+    })
+    expect(await fs.readdir(directory)).toEqual(['thesis.tex'])
+  })
+
+  it.each(['', 'hello', 'imgapi-mirror data, format x\n', 'imgapi-mirror data, format 1'])(
+    'is refused when FORMAT says %j',
+    async (text) => {
+      const directory = await temporaryDirectory()
+      await fs.writeFile(join(directory, 'FORMAT'), text)
+      await expect(openAndClose(directory)).rejects.toMatchObject({
+        code: 'STORE_UNUSABLE',
+        message: expect.stringContaining(JSON.stringify(text)),
+      })
+    },
+  )
+
+  it('is refused when a newer release wrote it, naming both formats', async () => {
+    const directory = await temporaryDirectory()
+    await fs.writeFile(join(directory, 'FORMAT'), 'imgapi-mirror data, format 7\n')
+    await expect(openAndClose(directory)).rejects.toMatchObject({
+      code: 'STORE_UNUSABLE',
+      message: expect.stringMatching(/format 7.*formats up to 1/),
+    })
+  })
+
+  it('is brought up to date step by step, and goes on after the last step that was done', async () => {
+    const directory = await temporaryDirectory()
+    await openAndClose(directory)
+    const done: string[] = []
+    let isBroken = true
+    const migrations: Migration[] = [
+      async (path) => void done.push(`1 to 2 in ${path}`),
+      async () => {
+        if (isBroken) throw systemError('EIO')
+        done.push('2 to 3')
+      },
+    ]
+    await expect(openAndClose(directory, migrations)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    expect(await fs.readFile(join(directory, 'FORMAT'), 'utf8')).toContain('format 2')
+    isBroken = false
+    await openAndClose(directory, migrations)
+    expect(done).toEqual([`1 to 2 in ${directory}`, '2 to 3'])
+    expect(await fs.readFile(join(directory, 'FORMAT'), 'utf8')).toContain('format 3')
+    await expect(openAndClose(directory)).rejects.toMatchObject({ code: 'STORE_UNUSABLE' })
+  })
+
+  it('says STORE_BROKEN, and which directory, when the disk refuses', async () => {
+    const file = join(await temporaryDirectory(), 'file')
+    await fs.writeFile(file, '')
+    await expect(openAndClose(join(file, 'data'))).rejects.toMatchObject({
+      code: 'STORE_BROKEN',
+      message: expect.stringContaining(file),
+    })
+  })
+
+  it('lets nobody else in while it is open, not even by another name, and everybody after', async () => {
+    const directory = await temporaryDirectory()
+    const store = await openStore({ directory, log: silentLog })
+    const again = () => openStore({ directory: join(directory, '..', directory.split('/').at(-1)!), log: silentLog })
+    await expect(again()).rejects.toMatchObject({ code: 'STORE_LOCKED', message: expect.stringContaining(directory) })
+    await store.close()
+    await (await again()).close()
+  })
+
+  describe('beside another process', () => {
+    /** Opens a store, says so, and waits to be ended. */
+    const program = `
+      import { openStore } from ${JSON.stringify(new URL('../../src/store/open-store.ts', import.meta.url).href)}
+      import { silentLog } from ${JSON.stringify(new URL('../../src/parts/log.ts', import.meta.url).href)}
+      try {
+        await openStore({ directory: process.argv[1], log: silentLog })
+        console.log('OPEN')
+        setInterval(() => {}, 1000)
+      } catch (error) {
+        console.log(error.code)
+      }
+    `
+    async function start(directory: string) {
+      const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program, directory], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      onTestFinished(() => void child.kill('SIGKILL'))
+      const [said] = await once(child.stdout, 'data')
+      return { child, said: String(said).trim() }
+    }
+
+    it('is refused by it, also when the index was deleted meanwhile, and free when it is killed', async () => {
+      const directory = await temporaryDirectory()
+      const { child, said } = await start(directory)
+      expect(said).toBe('OPEN')
+      await expect(openStore({ directory, log: silentLog })).rejects.toMatchObject({ code: 'STORE_LOCKED' })
+      await fs.rm(join(directory, 'index'), { recursive: true })
+      await expect(openStore({ directory, log: silentLog })).rejects.toMatchObject({ code: 'STORE_LOCKED' })
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      await (await openStore({ directory, log: silentLog })).close()
+    })
+
+    it('refuses it', async () => {
+      const directory = await temporaryDirectory()
+      const store = await openStore({ directory, log: silentLog })
+      expect((await start(directory)).said).toBe('STORE_LOCKED')
+      await store.close()
+    })
+  })
+})
