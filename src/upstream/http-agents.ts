@@ -3,6 +3,9 @@ import { createSecureContext, rootCertificates } from 'node:tls'
 import { type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
 import { MirrorError } from '../errors.js'
 import type { TimeLimits } from './http-failure.js'
+import { mendPausedSockets } from './mend-paused-sockets.js'
+
+mendPausedSockets()
 
 /** How we prove who we are, and whom we believe. PEM texts. */
 export interface TlsOptions {
