@@ -38,7 +38,8 @@ export class DataDirectory {
     const { fileSystem, log, migrations = MIGRATIONS } = options
     const path = resolve(directory)
     try {
-      await ensureDirectory(fileSystem, path)
+      // Only where it is missing: the directory it stands in may be one that we are not allowed to read, or sync.
+      if (!(await fileSystem.describe(path))?.isDirectory) await ensureDirectory(fileSystem, path)
       // Looked at before anything is written into a directory that may be someone else's, and again once it is ours.
       await readFormat(fileSystem, path)
       const lock = await takeLock(path)

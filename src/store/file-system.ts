@@ -15,8 +15,8 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>
   /** Harmless when there is no such file. */
   remove(path: string): Promise<void>
-  /** Answers whether it is new: then its own parent wants a sync. The parent must be there. */
-  makeDirectory(path: string): Promise<boolean>
+  /** Harmless when it is there already. Its parent must be. */
+  makeDirectory(path: string): Promise<void>
   /** Names without their path, in no order. */
   list(path: string): Promise<string[]>
   /** `undefined` when there is nothing of that name. */
@@ -62,10 +62,8 @@ export const nodeFileSystem: FileSystem = {
   async makeDirectory(path) {
     try {
       await fs.mkdir(path)
-      return true
     } catch (cause) {
-      if (hasCode(cause, 'EEXIST') && (await fs.stat(path)).isDirectory()) return false
-      throw cause
+      if (!hasCode(cause, 'EEXIST') || !(await fs.stat(path)).isDirectory()) throw cause
     }
   },
 

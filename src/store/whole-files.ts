@@ -81,15 +81,17 @@ export async function writeWhole(
   await fileSystem.syncDirectory(dirname(path))
 }
 
-/** Makes a directory, and those above it where they are missing; durable when it resolves. */
+/**
+ * Makes a directory where there is none, and those above it; durable when it resolves. The parent is synced also when
+ * the directory is there already: whoever made it may have been stopped, or refused, just before doing so.
+ */
 export async function ensureDirectory(fileSystem: FileSystem, path: string): Promise<void> {
-  let isNew: boolean
   try {
-    isNew = await fileSystem.makeDirectory(path)
+    await fileSystem.makeDirectory(path)
   } catch (cause) {
     if (!hasCode(cause, 'ENOENT')) throw cause
     await ensureDirectory(fileSystem, dirname(path))
-    isNew = await fileSystem.makeDirectory(path)
+    await fileSystem.makeDirectory(path)
   }
-  if (isNew) await fileSystem.syncDirectory(dirname(path))
+  await fileSystem.syncDirectory(dirname(path))
 }

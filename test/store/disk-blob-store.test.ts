@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
+import { Level } from 'level'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { CHUNK_BYTES, type Fingerprint, type PartialBlob } from '../../src/store/blob-store.js'
 import { openStore } from '../../src/store/open-store.js'
@@ -156,6 +157,19 @@ describe('DiskBlobStore', () => {
         await rig.expectAll()
       },
     )
+
+    it('answers with a wrong value, it is not believed', async () => {
+      const rig = await rigWithBlobs()
+      const level = new Level<string, Buffer>(rig.at('index'), { valueEncoding: 'buffer' })
+      const [[key, value]] = (await level.iterator({ limit: 1 }).all()) as [[string, Buffer]]
+      value[40]! ^= 1 // in its sha1
+      await level.put(key, value)
+      await level.close()
+      await rig.expectAll()
+      expect(rig.log.lines.map((line) => line.message)).toContain('the index was damaged and is written anew')
+      await rig.expectAll()
+      expect(rig.log.lines).toEqual([])
+    })
 
     it('was cut short, no blob is lost', async () => {
       const rig = await rigWithBlobs()
@@ -326,6 +340,7 @@ describe('DiskBlobStore', () => {
       ['makeDirectory', 'blobs'],
       ['rename', 'blobs'],
       ['syncDirectory', 'blobs'],
+      ['syncDirectory', `blobs/sha256/${sha256.slice(0, 2)}`],
     ]
     it.each(places)('says so at %s in %s, and leaves nothing behind', async (step, place) => {
       const rig = await makeRig()
@@ -345,6 +360,22 @@ describe('DiskBlobStore', () => {
       expect(left.map((entry) => entry.name)).toEqual([])
       await receive(blobs, expectedOf(bytes, 'sha1'), bytes) // and recovers with the disk
       expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
+    })
+
+    it('syncs a directory anew that could not be synced when it was made', async () => {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      const synced: string[] = []
+      let isFull = true
+      rig.fileSystem.before = (step, path) => {
+        if (step !== 'syncDirectory' || path !== rig.at('blobs', 'sha256')) return
+        if (isFull) throw systemError('ENOSPC')
+        synced.push(path)
+      }
+      await expect(receive(blobs, expectedOf(bytes, 'sha1'), bytes)).rejects.toMatchObject({ code: 'STORE_FULL' })
+      isFull = false
+      await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+      expect(synced).toHaveLength(1)
     })
 
     it('writes on where it was when there is room again', async () => {

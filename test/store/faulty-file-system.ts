@@ -48,9 +48,9 @@ export class FaultyFileSystem implements FileSystem {
     await nodeFileSystem.remove(path)
   }
 
-  async makeDirectory(path: string): Promise<boolean> {
+  async makeDirectory(path: string): Promise<void> {
     this.before('makeDirectory', path)
-    return await nodeFileSystem.makeDirectory(path)
+    await nodeFileSystem.makeDirectory(path)
   }
 
   async list(path: string): Promise<string[]> {

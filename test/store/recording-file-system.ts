@@ -75,9 +75,9 @@ export class RecordingFileSystem implements FileSystem {
     this.#changes.push({ kind: 'remove', path: this.#below(path) })
   }
 
-  async makeDirectory(path: string): Promise<boolean> {
-    const isNew = await nodeFileSystem.makeDirectory(path)
-    if (isNew) this.#changes.push({ kind: 'makeDirectory', path: this.#below(path) })
+  async makeDirectory(path: string): Promise<void> {
+    await nodeFileSystem.makeDirectory(path)
+    this.#changes.push({ kind: 'makeDirectory', path: this.#below(path) })
     return isNew
   }
 
