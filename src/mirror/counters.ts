@@ -9,13 +9,3 @@ export interface MirrorCounters {
   conflictFound(): void
   refreshed(upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void
 }
-
-/** For tests and tools: counts nothing. */
-export const noCounters: MirrorCounters = {
-  fileAsked() {},
-  bytesReceived() {},
-  flightEnded() {},
-  verificationFailed() {},
-  conflictFound() {},
-  refreshed() {},
-}

@@ -162,11 +162,6 @@ export class PullThroughMirror implements Mirror {
     }
   }
 
-  /** Asks all upstreams for their catalogues now; resolves when each has answered or failed. */
-  async refresh(): Promise<void> {
-    await this.#refresher.refreshAll()
-  }
-
   /** Ends everything under way. The upstreams and the store are the caller's to close, after this. */
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
@@ -328,7 +323,7 @@ export class PullThroughMirror implements Mirror {
     const kept = await icons.get(uuid)
     if (kept || this.#options.isOffline) return kept
     let failure: unknown
-    for (const { upstream } of this.#offersOf(await this.#catalogue.find(uuid)!)) {
+    for (const { upstream } of this.#offersOf(this.#catalogue.find(uuid)!)) {
       try {
         const icon = await upstream.getIcon(uuid, this.#abort.signal)
         if (icon) return await icons.keep(uuid, icon)

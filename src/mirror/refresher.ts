@@ -67,12 +67,7 @@ export class Refresher {
   }
 
   start(): void {
-    for (const rounds of this.#rounds) this.#begin(rounds)
-  }
-
-  /** Asks all upstreams now. Resolves when each has answered or failed. */
-  async refreshAll(): Promise<void> {
-    await Promise.all(this.#rounds.map((rounds) => this.#begin(rounds)))
+    for (const rounds of this.#rounds) void this.#begin(rounds)
   }
 
   status(): UpstreamStatus[] {
@@ -93,7 +88,7 @@ export class Refresher {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     for (const rounds of this.#rounds) clearTimeout(rounds.timer)
-    await Promise.all(this.#rounds.map((rounds) => rounds.underWay))
+    for (const rounds of this.#rounds) await rounds.underWay
   }
 
   /** Starts a round, or joins the one under way. Never rejects. */
