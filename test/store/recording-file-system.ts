@@ -78,7 +78,6 @@ export class RecordingFileSystem implements FileSystem {
   async makeDirectory(path: string): Promise<void> {
     await nodeFileSystem.makeDirectory(path)
     this.#changes.push({ kind: 'makeDirectory', path: this.#below(path) })
-    return isNew
   }
 
   async syncDirectory(path: string): Promise<void> {
