@@ -7,9 +7,11 @@ import { makeImgapiApp } from './http/imgapi/imgapi-app.js'
 import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
+import { systemClock } from './parts/clock.js'
 import type { Log } from './parts/log.js'
 import { openStore } from './store/open-store.js'
 import { Counters } from './telemetry/counters.js'
+import { Bandwidth } from './upstream/bandwidth.js'
 import { makeUpstream } from './upstream/make-upstream.js'
 import type { Upstream } from './upstream/upstream.js'
 
@@ -42,9 +44,12 @@ export async function assemble({ config, log, environment, version }: AssembleOp
     const store = await openStore({ directory: config.dataDirectory, log })
     closers.push(() => store.close())
 
+    const totalBandwidth = new Bandwidth('the line', config.rate, systemClock)
     const upstreams = config.isOffline
       ? []
-      : config.upstreams.map((upstream) => openUpstream(upstream, { config, log, environment, version }))
+      : config.upstreams.map((upstream) =>
+          openUpstream(upstream, { config, log, environment, version, counters, totalBandwidth }),
+        )
     closers.push(async () => void (await Promise.all(upstreams.map((upstream) => upstream.close()))))
 
     const mirror = await PullThroughMirror.start({
@@ -91,7 +96,10 @@ export async function assemble({ config, log, environment, version }: AssembleOp
   }
 }
 
-function openUpstream(upstream: UpstreamConfig, { config, log, environment, version }: AssembleOptions): Upstream {
+function openUpstream(
+  upstream: UpstreamConfig,
+  { config, ...given }: AssembleOptions & { counters: Counters; totalBandwidth: Bandwidth },
+): Upstream {
   const { key, password, ...plain } = upstream
   const { listBytes } = config.limits
   return makeUpstream({
@@ -99,9 +107,7 @@ function openUpstream(upstream: UpstreamConfig, { config, log, environment, vers
     key: key?.reveal(),
     password: password?.reveal(),
     limits: { listBytes },
-    environment,
-    log,
-    version,
+    ...given,
   })
 }
 

@@ -6,6 +6,7 @@ import { contentFiles, type Settings, settingsSchema } from './config/schema.js'
 import { leavesOf } from './config/walk-schema.js'
 import { parseYamlText } from './config/yaml-text.js'
 import { MirrorError } from './errors.js'
+import type { RatePlan } from './parts/rate-plan.js'
 import { Secret } from './parts/secret.js'
 
 export { exampleYaml } from './config/example-yaml.js'
@@ -34,6 +35,8 @@ export interface Config {
   readonly firstAnswerWaitMs: number
   readonly missTtlMs: number
   readonly maxAncestry: number
+  /** Of all upstreams together. */
+  readonly rate: RatePlan
   /** Order is precedence. */
   readonly upstreams: readonly UpstreamConfig[]
   readonly log: Settings['log']
@@ -47,7 +50,7 @@ export interface UpstreamConfig
   extends Readonly<
     Pick<
       UpstreamSettings,
-      'name' | 'type' | 'url' | 'include' | 'exclude' | 'insecure' | 'connections' | 'allowMissingDigest'
+      'name' | 'type' | 'url' | 'include' | 'exclude' | 'insecure' | 'connections' | 'rate' | 'allowMissingDigest'
     >
   > {
   readonly channel: string | undefined
@@ -208,6 +211,7 @@ function makeConfig(path: string, settings: Settings, contents: ReadonlyMap<stri
     firstAnswerWaitMs: settings.firstAnswerWait,
     missTtlMs: settings.missTtl,
     maxAncestry: settings.maxAncestry,
+    rate: settings.rate,
     upstreams,
     log: settings.log,
     limits: { listBytes: settings.limits.list },

@@ -2,7 +2,10 @@ import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
 import { parseFilter } from '../images/filter.js'
 import { DURATION_FORM, parseDuration } from '../parts/parse-duration.js'
+import { parseRate, RATE_FORM } from '../parts/parse-rate.js'
 import { parseSize, SIZE_FORM } from '../parts/parse-size.js'
+import { type RatePlan, type RateWindow, steadyPlan } from '../parts/rate-plan.js'
+import { parseWeeklyWindow, WINDOW_FORM } from '../parts/weekly-window.js'
 import { ADDRESS_FORM, isAddress } from './address.js'
 
 /*
@@ -125,6 +128,69 @@ function filters() {
   return z.array(filter, 'a list of filters, such as ["name=~base", "os=smartos type=zone-dataset"]')
 }
 
+const ZONE_FORM = 'the name of a time zone, such as Europe/Berlin or UTC'
+
+const timezone = z.string(ZONE_FORM).refine((name) => {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }) && true
+  } catch {
+    return false
+  }
+}, ZONE_FORM)
+
+const LIMIT_FORM = `closed, ${RATE_FORM}`
+
+const limit = z.string(LIMIT_FORM).transform((text, context) => {
+  const found = text === 'closed' ? text : parseRate(text)
+  if (found !== undefined) return found
+  context.issues.push({ code: 'custom', message: LIMIT_FORM, input: text })
+  return z.NEVER
+})
+
+const steadyRate = z.string(RATE_FORM).transform((text, context) => {
+  const rate = parseRate(text)
+  if (rate !== undefined) return steadyPlan(rate)
+  context.issues.push({ code: 'custom', message: RATE_FORM, input: text })
+  return z.NEVER
+})
+
+const rateByWindows = z
+  .strictObject(
+    {
+      timezone: timezone.default('UTC').describe('Whose clock the windows go by; changes to summer time included.'),
+      windows: z
+        .record(z.string(), limit, 'a mapping of windows to rates')
+        .describe(`From ${WINDOW_FORM} to a rate or closed. The first that fits counts.`),
+      else: limit.default('unlimited').describe('What holds outside of all windows: a rate, or closed.'),
+      closed: oneOf('allow', 'refuse')
+        .default('allow')
+        .describe(
+          'What a client gets who needs the line while it is closed. allow: what it asks for, at the slowest rate named here. refuse: 503, and when to come again. Background work is refused either way, and what is under way is cut and resumed later.',
+        ),
+    },
+    'a mapping of timezone, windows, else and closed',
+  )
+  .transform((plan, context): RatePlan => {
+    const windows: RateWindow[] = []
+    for (const [text, limit] of Object.entries(plan.windows)) {
+      const window = parseWeeklyWindow(text)
+      if (window) windows.push({ ...window, limit })
+      else context.issues.push({ code: 'custom', message: WINDOW_FORM, input: text, path: ['windows', text] })
+    }
+    return { timezone: plan.timezone, windows, otherwise: plan.else, whenClosed: plan.closed }
+  })
+
+const RATE_EXAMPLE =
+  '{timezone: Europe/Berlin, windows: {"22:00-05:00": 20Mbit/s, "Sat,Sun 00:00-24:00": unlimited}, else: 2Mbit/s}'
+
+/** Unlimited unless said. */
+function rate() {
+  return z
+    .union([steadyRate, rateByWindows], `${RATE_FORM}, or a mapping of timezone, windows, else and closed`)
+    .register(examples, { example: RATE_EXAMPLE })
+    .prefault('unlimited')
+}
+
 const timeouts = z.strictObject(
   {
     connect: duration('10ms')
@@ -216,6 +282,9 @@ const upstreamSchema = z.strictObject(
     connections: count(1, 256)
       .default(8)
       .describe('How many requests may be under way to it at once. Lower it to be gentle, raise it for long lines.'),
+    rate: rate().describe(
+      'How fast its line may be used, downloads and catalogues together, besides the rate of all. Same forms.',
+    ),
     allowMissingDigest: flag
       .default(false)
       .describe(
@@ -275,6 +344,9 @@ export const settingsSchema = z.strictObject(
       .describe(
         'How many images a chain of origins may have; longer ones are refused, as a ring is. Raise it if you really build that deep.',
       ),
+    rate: rate().describe(
+      'How fast all upstreams together may send to us: unlimited, a rate such as 20Mbit/s or 5MB/s, or rates by windows of the week, in each of which the line may also be closed. Windows begin on the days named (all, if none are) and may run across midnight; the first that fits counts. While closed, background work waits; what clients get says closed: allow (the default: at the slowest rate named) or refuse (503 with Retry-After).',
+    ),
     upstreams: z
       .array(upstreamSchema, 'a list of upstreams')
       .prefault([])

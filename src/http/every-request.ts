@@ -189,6 +189,7 @@ function answerFailure(context: Context, error: unknown, options: EveryRequestOp
   for (const name of res.getHeaderNames()) res.removeHeader(name) // of the success it was to be
   setCommonHeaders(context, options)
   if (error instanceof Refusal) context.set({ ...error.headers })
+  if (answer.status === 503) setRetryAfter(context, error)
   setFailure(context, answer.status, failureBodyOf(answer, error))
 }
 
@@ -197,6 +198,12 @@ function failureBodyOf(answer: { code: string; message?: string }, error: unknow
   const fields = error instanceof Refusal || isMirrorError(error) ? error.fields : undefined
   const hasErrors = answer.code === 'InvalidParameter' || answer.code === 'ValidationFailed'
   return { code: answer.code, message: message ?? '', ...(hasErrors && { errors: fields ?? [] }) }
+}
+
+/** In whole seconds, when it is known: an upstream has said so, or its line is closed until then. */
+function setRetryAfter(context: Context, error: unknown): void {
+  const retryAfterMs = isMirrorError(error) ? error.retryAfterMs : undefined
+  if (retryAfterMs !== undefined) context.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
 }
 
 /** No cache may keep a "no": it may be a "yes" by the next request. */

@@ -1,8 +1,12 @@
 import type { Readable } from 'node:stream'
 import type { Digest } from '../images/digest.js'
+import type { FileChunks } from '../images/file-chunks.js'
 import type { ListQuery } from '../images/list-query.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
+import type { UpstreamHealth } from '../upstream/upstream.js'
+
+export type { FileChunks } from '../images/file-chunks.js'
 
 /** Images that answer a query, in the order they are to be served. */
 export interface ImageList {
@@ -45,17 +49,6 @@ export interface OpenFile {
    */
   stream(startBytes: number, endBytes: number): Readable
   close(): Promise<void>
-}
-
-/** The chunk hashes of a held file, for mirrors behind us. */
-export interface FileChunks {
-  readonly sizeBytes: number
-  readonly sha256: string
-  readonly sha1: string
-  readonly md5: string
-  readonly chunkBytes: number
-  /** SHA-256 of every `chunkBytes` of the file in order, lower-case hex. */
-  readonly chunks: readonly string[]
 }
 
 export interface IconOnOffer {
@@ -116,6 +109,8 @@ export interface UpstreamStatus {
   readonly lastHeardMs: number | undefined
   readonly lastError: string | undefined
   readonly nextRefreshMs: number | undefined
+  /** Of its line and its breaker. */
+  readonly health?: UpstreamHealth | undefined
 }
 
 export interface FlightStatus {

@@ -32,6 +32,10 @@ export class Counters {
   readonly #verificationFailures
   readonly #conflicts
   readonly #refreshes
+  readonly #retries
+  readonly #rateWaits
+  readonly #notAsked
+  readonly #breakers
   #vitals: (() => Vitals) | undefined
 
   constructor() {
@@ -93,6 +97,30 @@ export class Counters {
       labelNames: ['upstream', 'outcome'],
       registers,
     })
+    this.#retries = new Counter({
+      name: 'imgapi_mirror_upstream_retries_total',
+      help: 'Questions asked once more, by upstream.',
+      labelNames: ['upstream'],
+      registers,
+    })
+    this.#rateWaits = new Counter({
+      name: 'imgapi_mirror_upstream_rate_wait_seconds_total',
+      help: 'Time that bytes were held back to keep to a rate, by upstream; connections add up.',
+      labelNames: ['upstream'],
+      registers,
+    })
+    this.#notAsked = new Counter({
+      name: 'imgapi_mirror_upstream_not_asked_total',
+      help: 'Requests we did not send: breaker (it is ill), closed (its line is), quiet (it asked for that).',
+      labelNames: ['upstream', 'reason'],
+      registers,
+    })
+    this.#breakers = new Gauge({
+      name: 'imgapi_mirror_upstream_breaker_open',
+      help: '1: failed too often and is not asked. 0.5: is being tried. 0: is asked. Absent until it first opens.',
+      labelNames: ['upstream'],
+      registers,
+    })
     this.#addGauges()
   }
 
@@ -120,6 +148,13 @@ export class Counters {
   readonly conflictFound = (): void => this.#conflicts.inc()
   readonly refreshed = (upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void =>
     this.#refreshes.inc({ upstream, outcome })
+
+  readonly retried = (upstream: string): void => this.#retries.inc({ upstream })
+  readonly waitedForRate = (upstream: string, seconds: number): void => this.#rateWaits.inc({ upstream }, seconds)
+  readonly notAsked = (upstream: string, reason: 'breaker' | 'closed' | 'quiet'): void =>
+    this.#notAsked.inc({ upstream, reason })
+  readonly breakerTurned = (upstream: string, state: 'closed' | 'open' | 'half-open'): void =>
+    this.#breakers.set({ upstream }, BREAKER_VALUES[state])
 
   #addGauges(): void {
     this.#addGauge('images_listed', 'Images in the unfiltered list.', ({ imagesListed }) => imagesListed)
@@ -170,6 +205,8 @@ export class Counters {
     })
   }
 }
+
+const BREAKER_VALUES = { closed: 0, 'half-open': 0.5, open: 1 }
 
 /** A client may send any word as its method; only these become labels. */
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])

@@ -1,5 +1,6 @@
 import { isMirrorError, MirrorError } from '../errors.js'
 import type { Statement } from '../images/claim.js'
+import type { FileChunks } from '../images/file-chunks.js'
 import type { Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
 import { isJsonObject } from '../parts/json-object.js'
@@ -7,12 +8,15 @@ import { SingleFlight } from '../parts/single-flight.js'
 import { fileUrls } from './dsapi-file-urls.js'
 import { type FileQuestion, getFile } from './get-file.js'
 import { getJson, getJsonArray } from './get-json.js'
+import type { UnguardedUpstream } from './guarded-upstream.js'
 import type { HttpClient } from './http-client.js'
+import type { Line } from './line.js'
 import { ListingBuilder } from './listing-builder.js'
 import { conditionsOf, listingValidatorOf, scopeOf } from './listing-validator.js'
 import { makeHttpClient } from './make-http-client.js'
+import { NotAsked } from './not-asked.js'
 import { admitsBy, readManifest } from './read-manifest.js'
-import type { FileBody, FileRequest, Icon, Listing, Upstream } from './upstream.js'
+import type { FileBody, FileRequest, Icon, Listing, Priority } from './upstream.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
 /** An image that cannot be asked for by uuid is looked up in the list; for so long the same one will do. */
@@ -29,7 +33,7 @@ interface HeardList {
  * A server of the older dataset API: Joyent's of old, dsapid, smartos-image-server, or no server at all but a directory
  * behind a web server, with the list as its index ("poor man's").
  */
-export class DsapiUpstream implements Upstream {
+export class DsapiUpstream implements UnguardedUpstream {
   readonly name: string
   readonly url: string
   readonly admits: (statement: Statement) => boolean
@@ -44,7 +48,7 @@ export class DsapiUpstream implements Upstream {
   readonly #closing = new AbortController()
   #heard: HeardList | undefined
 
-  constructor(options: UpstreamOptions) {
+  constructor(options: UpstreamOptions, line: Line) {
     this.name = options.name
     this.#options = options
     this.#listUrl = new URL(options.url)
@@ -55,11 +59,11 @@ export class DsapiUpstream implements Upstream {
     this.#base = options.url.origin + options.url.pathname.replace(/\/[^/]*\.(json|html?)$/, '').replace(/\/+$/, '')
     this.admits = admitsBy(options.include, options.exclude)
     this.#scope = scopeOf(options, this.url)
-    this.#client = makeHttpClient(options)
+    this.#client = makeHttpClient(options, line)
   }
 
   async listImages({ validator, signal }: { validator?: string | undefined; signal: AbortSignal }) {
-    const list = await this.#getList(validator, signal)
+    const list = await this.#getList(validator, 'background', signal)
     if (list === 'unchanged') return 'unchanged'
     return {
       statements: [...list.builder.statements.values()].filter(this.admits),
@@ -81,13 +85,13 @@ export class DsapiUpstream implements Upstream {
     return reading
   }
 
-  async openFile({ statement, fileIndex, startBytes, validator, signal }: FileRequest): Promise<FileBody> {
+  async openFile({ statement, fileIndex, ...request }: FileRequest): Promise<FileBody> {
     const { uuid, files } = statement.manifest
     const file = files[fileIndex]
     if (!file) throw new RangeError(`image ${uuid} has no file ${fileIndex}`)
     const whereabouts = statement.whereabouts[fileIndex]
     const urls = fileUrls(this.#base, uuid, whereabouts, (url) => this.#client.allowsFilesFrom(url))
-    const question: FileQuestion = { expectedBytes: file.sizeBytes, startBytes, validator, signal }
+    const question: FileQuestion = { ...request, expectedBytes: file.sizeBytes }
     const failures: MirrorError[] = []
     for (const url of urls) {
       try {
@@ -104,13 +108,18 @@ export class DsapiUpstream implements Upstream {
         `${this.name}: image ${uuid} has neither a path nor a url we may use`,
       )
     }
-    if (failures.length === 1) throw last
+    if (failures.length === 1 || last instanceof NotAsked) throw last
     const [message, cause] = [failures.map((failure) => failure.message).join('; then '), last]
     throw new MirrorError(last.code, message, { cause, retryAfterMs: last.retryAfterMs })
   }
 
   /** The protocol knows no icons. */
   async getIcon(): Promise<Icon | undefined> {
+    return undefined
+  }
+
+  /** Nor hashes of chunks. */
+  async getChunks(): Promise<FileChunks | undefined> {
     return undefined
   }
 
@@ -138,7 +147,7 @@ export class DsapiUpstream implements Upstream {
     const heard = this.#heard
     if (heard && Date.now() - heard.heardMs < LIST_FRESH_MS) return heard
     const looking = this.#lookUps.do('list', async () => {
-      const list = await this.#getList(heard?.validator, this.#closing.signal)
+      const list = await this.#getList(heard?.validator, 'client', this.#closing.signal)
       if (list === 'unchanged' && heard) this.#heard = { ...heard, heardMs: Date.now() }
       return this.#heard!
     })
@@ -147,11 +156,11 @@ export class DsapiUpstream implements Upstream {
     return abortable(looking, signal)
   }
 
-  async #getList(asked: string | undefined, signal: AbortSignal) {
+  async #getList(asked: string | undefined, priority: Priority, signal: AbortSignal) {
     const builder = new ListingBuilder((value) => readManifest(value, this.#options))
     const headers = conditionsOf(asked, this.#scope)
     const budget = { remainingBytes: this.#options.limits.listBytes }
-    const answer = await getJsonArray(this.#client, this.#listUrl, { headers, signal, budget }, (element) =>
+    const answer = await getJsonArray(this.#client, this.#listUrl, { headers, priority, signal, budget }, (element) =>
       builder.add(element),
     )
     if (answer === 'unchanged') return answer

@@ -1,13 +1,16 @@
 import { type Digest, parseDigest } from '../images/digest.js'
 import { parseContentRange } from './content-range.js'
 import type { Answer, HttpClient } from './http-client.js'
-import type { FileBody } from './upstream.js'
+import type { FileBody, LivePriority } from './upstream.js'
 
 export interface FileQuestion {
   readonly expectedBytes: number
   /** Less than `expectedBytes`, or 0. */
   readonly startBytes: number
+  /** Exclusive; without it, `expectedBytes`. More than `startBytes`, save for an empty file. */
+  readonly endBytes?: number | undefined
   readonly validator?: string | undefined
+  readonly priority?: LivePriority | undefined
   readonly headers?: Readonly<Record<string, string>>
   readonly signal: AbortSignal
 }
@@ -19,17 +22,18 @@ export interface FileQuestion {
  * @throws MirrorError as HttpClient.ask; UPSTREAM_MISBEHAVED when this cannot be the file.
  */
 export async function getFile(client: HttpClient, url: URL, question: FileQuestion): Promise<FileBody> {
-  const { expectedBytes, startBytes, validator, signal } = question
-  const isRange = startBytes > 0
+  const { expectedBytes, startBytes, endBytes = expectedBytes, priority, validator, signal } = question
+  const isRange = startBytes > 0 || endBytes < expectedBytes
   const answer = await client.ask(url, {
     kind: 'file',
     headers: {
       ...question.headers,
       // Closed: what a server makes of an open range is less sure (anchore/stereoscope#695).
-      ...(isRange && { range: `bytes=${startBytes}-${expectedBytes - 1}` }),
+      ...(isRange && { range: `bytes=${startBytes}-${endBytes - 1}` }),
       ...(isRange && validator !== undefined && { 'if-range': validator }),
     },
     statuses: isRange ? [200, 206] : [200],
+    priority,
     signal,
   })
   try {
@@ -39,6 +43,7 @@ export async function getFile(client: HttpClient, url: URL, question: FileQuesti
     if (complaint) throw client.blame.misbehaved(answer.url, complaint)
     return {
       startBytes: isPart ? startBytes : 0,
+      endBytes: isPart ? endBytes : expectedBytes,
       totalBytes: isPart || answer.header('content-length') !== undefined ? expectedBytes : undefined,
       // Of a part, it is the part's by RFC 1864 and the whole file's by dsapid.
       contentMd5: isPart ? undefined : contentMd5Of(answer),
@@ -81,16 +86,16 @@ function complaintAboutWhole(answer: Answer, { expectedBytes }: FileQuestion): s
 
 function complaintAboutPart(
   answer: Answer,
-  { expectedBytes, startBytes, validator }: FileQuestion,
+  { expectedBytes, startBytes, endBytes = expectedBytes, validator }: FileQuestion,
 ): string | undefined {
   const text = answer.header('content-range')
   const range = parseContentRange(text)
-  const asked = `bytes ${startBytes}-${expectedBytes - 1}/${expectedBytes}`
-  if (range?.startBytes !== startBytes || range.endBytes !== expectedBytes || range.totalBytes !== expectedBytes) {
+  const asked = `bytes ${startBytes}-${endBytes - 1}/${expectedBytes}`
+  if (range?.startBytes !== startBytes || range.endBytes !== endBytes || range.totalBytes !== expectedBytes) {
     return `sends ${text ? JSON.stringify(text) : 'no range'}, asked for was "${asked}"`
   }
   const length = answer.header('content-length')
-  if (length !== undefined && Number(length) !== expectedBytes - startBytes) {
+  if (length !== undefined && Number(length) !== endBytes - startBytes) {
     return `sends ${length} bytes as "${asked}"`
   }
   const etag = strongEtagOf(answer)

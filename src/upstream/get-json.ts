@@ -6,6 +6,7 @@ import { isMirrorError } from '../errors.js'
 import { isDeeperThan } from '../parts/json-object.js'
 import type { Answer, HttpClient } from './http-client.js'
 import { JSON_ARRAY_LIMITS, JsonArrayError, JsonArraySplitter, type JsonElement } from './json-array.js'
+import type { LivePriority } from './upstream.js'
 
 /** Of one manifest, as of one element of a list. */
 const DOCUMENT_BYTES = JSON_ARRAY_LIMITS.elementBytes
@@ -19,6 +20,8 @@ export interface ByteBudget {
 
 export interface JsonRequest {
   readonly headers?: Readonly<Record<string, string>>
+  /** Without it, a client. */
+  readonly priority?: LivePriority | undefined
   readonly signal: AbortSignal
 }
 
@@ -30,15 +33,27 @@ export interface JsonRequest {
 export async function getJson(
   client: HttpClient,
   url: URL,
-  { headers = {}, signal, absent }: JsonRequest & { absent: readonly number[] },
+  { headers = {}, priority, signal, absent }: JsonRequest & { absent: readonly number[] },
 ): Promise<unknown> {
-  const answer = await client.ask(url, { kind: 'json', headers, statuses: [200, ...absent], signal })
+  const answer = await client.ask(url, { kind: 'json', headers, statuses: [200, ...absent], priority, signal })
   if (answer.status !== 200) {
     await answer.discard()
     return undefined
   }
+  return await readJson(client, answer, { limitBytes: DOCUMENT_BYTES, signal })
+}
+
+/**
+ * Reads the body of an answer as one JSON document, nested at most 32 deep.
+ * @throws MirrorError UPSTREAM_MISBEHAVED when it is no such document, or longer than `limitBytes`; as its body does.
+ */
+export async function readJson(
+  client: HttpClient,
+  answer: Answer,
+  { limitBytes, signal }: { limitBytes: number; signal: AbortSignal },
+): Promise<unknown> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of decodedBody(client, answer, { remainingBytes: DOCUMENT_BYTES }, signal)) chunks.push(chunk)
+  for await (const chunk of decodedBody(client, answer, { remainingBytes: limitBytes }, signal)) chunks.push(chunk)
   const value = parseJson(Buffer.concat(chunks))
   if (value === undefined) throw client.blame.misbehaved(answer.url, 'not JSON')
   if (isDeeperThan(value, JSON_ARRAY_LIMITS.depth)) {
@@ -56,11 +71,12 @@ export async function getJson(
 export async function getJsonArray(
   client: HttpClient,
   url: URL,
-  { headers = {}, signal, budget }: JsonRequest & { budget: ByteBudget },
+  { headers = {}, priority, signal, budget }: JsonRequest & { budget: ByteBudget },
   onElement: (element: JsonElement) => void,
 ): Promise<Pick<Answer, 'header'> | 'unchanged'> {
   const isConditional = 'if-none-match' in headers || 'if-modified-since' in headers
-  const answer = await client.ask(url, { kind: 'json', headers, statuses: isConditional ? [200, 304] : [200], signal })
+  const statuses = isConditional ? [200, 304] : [200]
+  const answer = await client.ask(url, { kind: 'json', headers, statuses, priority, signal })
   if (answer.status === 304) {
     await answer.discard()
     return 'unchanged'

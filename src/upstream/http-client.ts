@@ -4,7 +4,10 @@ import { isMirrorError, MirrorError } from '../errors.js'
 import { AnswerBody } from './answer-body.js'
 import { type Agents, type Environment, makeAgents, type TlsOptions } from './http-agents.js'
 import { Blame, isConnectionLost, type TimeLimits } from './http-failure.js'
+import { type Line, makeOpenLine } from './line.js'
+import { NotAsked } from './not-asked.js'
 import { Slots } from './slots.js'
+import type { LivePriority } from './upstream.js'
 
 const REDIRECTS_LIMIT = 5
 /** Of the body of an answer that we do not want: enough for a message, and for the connection to be used again. */
@@ -32,6 +35,8 @@ export interface HttpClientOptions {
   readonly environment: Environment
   /** Ours, for User-Agent. */
   readonly version: string
+  /** Without it, nothing holds us back. */
+  readonly line?: Line | undefined
 }
 
 export interface Question {
@@ -40,6 +45,8 @@ export interface Question {
   readonly headers?: Readonly<Record<string, string>>
   /** Statuses that are answers. All others are failures. */
   readonly statuses: readonly number[]
+  /** Without it, a client. */
+  readonly priority?: LivePriority | undefined
   readonly signal: AbortSignal
 }
 
@@ -61,6 +68,7 @@ export class HttpClient {
   readonly blame: Blame
   readonly #agents: Agents
   readonly #options: HttpClientOptions
+  readonly #line: Line
   readonly #slots: Slots
   /** A download holds one of these too, so that downloads leave a slot to questions, which are short. */
   readonly #fileSlots: Slots
@@ -68,6 +76,7 @@ export class HttpClient {
   /** @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used. */
   constructor(options: HttpClientOptions) {
     this.#options = options
+    this.#line = options.line ?? makeOpenLine(options.name)
     this.blame = new Blame(options.name, options.origin, options.timeouts)
     this.#agents = makeAgents(options.name, options.tls, options.timeouts, options.environment)
     this.#slots = new Slots(options.connections, WAITING_LIMIT)
@@ -83,10 +92,12 @@ export class HttpClient {
    * Asks with GET, and follows redirects where that is allowed: JSON stays at the upstream's own origin, files may also
    * move to `fileHosts`. An origin has its scheme in it, so https never becomes http behind the operator's back.
    *
-   * @throws MirrorError UPSTREAM_UNREACHABLE, UPSTREAM_MISBEHAVED, CLOSING; the signal's reason when it aborts.
+   * @throws MirrorError UPSTREAM_UNREACHABLE (NotAsked at once, if the line or the server wants no question now),
+   *   UPSTREAM_MISBEHAVED, CLOSING; the signal's reason when it aborts.
    */
   async ask(url: URL, question: Question): Promise<Answer> {
-    const giveBack = await this.#takeSlot(url, question)
+    this.#line.admit(url.origin, question.priority ?? 'client')
+    const giveBack = await this.#takeSlot(question)
     try {
       return await this.#follow(url, question, giveBack)
     } catch (error) {
@@ -102,12 +113,12 @@ export class HttpClient {
     await Promise.all([this.#agents.own.destroy(closing), this.#agents.elsewhere.destroy(closing)])
   }
 
-  async #takeSlot(url: URL, { kind, signal }: Question): Promise<() => void> {
-    const fileSlot = kind === 'file' ? await this.#fileSlots.take(signal) : () => {}
-    if (!fileSlot) throw this.blame.unreachable(url, `${WAITING_LIMIT} downloads wait already`)
+  async #takeSlot({ kind, priority, signal }: Question): Promise<() => void> {
+    const fileSlot = kind === 'file' ? await this.#fileSlots.take(signal, priority) : () => {}
+    if (!fileSlot) throw this.#queueIsFull('downloads')
     try {
-      const slot = await this.#slots.take(signal)
-      if (!slot) throw this.blame.unreachable(url, `${WAITING_LIMIT} requests wait already`)
+      const slot = await this.#slots.take(signal, priority)
+      if (!slot) throw this.#queueIsFull('requests')
       return () => {
         slot()
         fileSlot()
@@ -118,14 +129,22 @@ export class HttpClient {
     }
   }
 
+  #queueIsFull(what: string): NotAsked {
+    return new NotAsked(`${this.#options.name}: ${WAITING_LIMIT} ${what} wait already`)
+  }
+
   async #follow(start: URL, question: Question, giveBack: () => void): Promise<Answer> {
     let url = start
     for (let redirects = 0; ; redirects++) {
+      // Asked again here: others may have been answered while we waited for a slot, and a redirect may lead elsewhere.
+      this.#line.admit(url.origin, question.priority ?? 'client')
+      await this.#line.turn(url.origin, question.signal)
       const response = await this.#send(url, question)
       const header = (name: string) => firstOf(response.headers[name])
       const status = response.statusCode
+      this.#line.heard(url.origin, status, header)
       if (question.statuses.includes(status)) return this.#answer(url, question, response, giveBack)
-      const told = await readBriefly(response.body)
+      const told = await readBriefly(this.#answer(url, question, response, () => {}).body)
       if (![301, 302, 303, 307, 308].includes(status)) {
         throw this.blame.ofStatus(url, status, { message: messageIn(told), retryAfter: header('retry-after') })
       }
@@ -192,7 +211,8 @@ export class HttpClient {
       if (question.signal.aborted && !isMirrorError(cause)) return asError(question.signal.reason)
       return this.blame.ofBody(url, cause)
     }
-    const body = new AnswerBody(response.body, explain, giveBack)
+    const pay = (bytes: number, signal: AbortSignal) => this.#line.pay(bytes, question.priority ?? 'client', signal)
+    const body = new AnswerBody(response.body, { explain, pay, onClose: giveBack })
     return {
       status: response.statusCode,
       url,

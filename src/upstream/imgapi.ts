@@ -1,17 +1,21 @@
 import { isMirrorError } from '../errors.js'
 import type { Statement } from '../images/claim.js'
 import type { Uuid } from '../images/uuid.js'
+import { systemClock } from '../parts/clock.js'
 import { isJsonObject } from '../parts/json-object.js'
+import { ChunkReader } from './get-chunks.js'
 import { type FileQuestion, getFile } from './get-file.js'
 import { getIcon } from './get-icon.js'
 import { type ByteBudget, getJson, getJsonArray } from './get-json.js'
+import type { UnguardedUpstream } from './guarded-upstream.js'
 import type { Answer, HttpClient } from './http-client.js'
+import type { Line } from './line.js'
 import { type PageQuery, walkPages } from './list-pages.js'
 import { ListingBuilder } from './listing-builder.js'
 import { conditionsOf, listingValidatorOf, scopeOf } from './listing-validator.js'
 import { makeHttpClient } from './make-http-client.js'
 import { admitsBy, readManifest } from './read-manifest.js'
-import type { FileBody, FileRequest, Icon, Listing, Upstream } from './upstream.js'
+import type { FileBody, FileRequest, Icon, Listing, Priority } from './upstream.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
 /** As imgadm sends it. Without it, sdc-imgapi leaves `channels` out. */
@@ -23,18 +27,19 @@ const HEADERS = { 'accept-version': '~2' }
  * Client queries never reach it: some kill sdc-imgapi (`?public=maybe`). It is asked for its whole list, for images by
  * uuid, for files and icons, and nothing else.
  */
-export class ImgapiUpstream implements Upstream {
+export class ImgapiUpstream implements UnguardedUpstream {
   readonly name: string
   readonly url: string
   readonly admits: (statement: Statement) => boolean
   readonly #client: HttpClient
+  readonly #chunks: ChunkReader
   readonly #options: UpstreamOptions
   /** The server's address up to, not including, `/images`. */
   readonly #base: string
   readonly #channel: string | undefined
   readonly #scope: string
 
-  constructor(options: UpstreamOptions) {
+  constructor(options: UpstreamOptions, line: Line) {
     this.name = options.name
     this.#options = options
     this.#base = options.url.origin + options.url.pathname.replace(/\/+$/, '')
@@ -42,7 +47,8 @@ export class ImgapiUpstream implements Upstream {
     this.url = this.#base + (this.#channel === undefined ? '' : `?channel=${encodeURIComponent(this.#channel)}`)
     this.admits = admitsBy(options.include, options.exclude)
     this.#scope = scopeOf(options, this.url)
-    this.#client = makeHttpClient(options)
+    this.#client = makeHttpClient(options, line)
+    this.#chunks = new ChunkReader(this.#client, options.clock ?? systemClock)
   }
 
   async listImages({ validator, signal }: { validator?: string | undefined; signal: AbortSignal }) {
@@ -54,8 +60,11 @@ export class ImgapiUpstream implements Upstream {
       builder.startPage(query?.marker)
       const headers = query ? HEADERS : { ...HEADERS, ...conditionsOf(validator, this.#scope) }
       const url = this.#urlOf('/images', query && { marker: query.marker, limit: String(query.limit) })
-      const answer = await getJsonArray(this.#client, url, { headers, signal, budget }, (element) =>
-        builder.add(element),
+      const answer = await getJsonArray(
+        this.#client,
+        url,
+        { headers, priority: 'background', signal, budget },
+        (element) => builder.add(element),
       )
       firstAnswer ??= answer
       return builder.endPage()
@@ -82,11 +91,11 @@ export class ImgapiUpstream implements Upstream {
     return reading
   }
 
-  async openFile({ statement, fileIndex, startBytes, validator, signal }: FileRequest): Promise<FileBody> {
+  async openFile({ statement, fileIndex, ...request }: FileRequest): Promise<FileBody> {
     const { uuid, files } = statement.manifest
     const file = files[fileIndex]
     if (!file) throw new RangeError(`image ${uuid} has no file ${fileIndex}`)
-    const question: FileQuestion = { expectedBytes: file.sizeBytes, startBytes, validator, headers: HEADERS, signal }
+    const question: FileQuestion = { ...request, expectedBytes: file.sizeBytes, headers: HEADERS }
     if (fileIndex === 0) return getFile(this.#client, this.#urlOf(`/images/${uuid}/file`), question)
 
     const ownUrl = this.#urlOf(`/images/${uuid}/file`, { index: String(fileIndex) })
@@ -104,6 +113,13 @@ export class ImgapiUpstream implements Upstream {
 
   getIcon(uuid: Uuid, signal: AbortSignal): Promise<Icon | undefined> {
     return getIcon(this.#client, this.#urlOf(`/images/${uuid}/icon`), { headers: HEADERS, signal })
+  }
+
+  getChunks({ manifest }: Statement, fileIndex: number, signal: AbortSignal, priority: Priority = 'client') {
+    const file = manifest.files[fileIndex]
+    if (!file) throw new RangeError(`image ${manifest.uuid} has no file ${fileIndex}`)
+    const url = this.#urlOf(`/images/${manifest.uuid}/chunks`, { index: String(fileIndex) })
+    return this.#chunks.get(url, { file, headers: HEADERS, priority, signal })
   }
 
   close(): Promise<void> {

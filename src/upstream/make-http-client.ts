@@ -1,8 +1,9 @@
 import { HttpClient } from './http-client.js'
+import type { Line } from './line.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
 /** @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used. */
-export function makeHttpClient(options: UpstreamOptions): HttpClient {
+export function makeHttpClient(options: UpstreamOptions, line: Line): HttpClient {
   const { name, url, fileHosts, username, password, timeouts, connections, environment, version } = options
   const { ca, cert, key, insecure } = options
   return new HttpClient({
@@ -16,5 +17,6 @@ export function makeHttpClient(options: UpstreamOptions): HttpClient {
     connections,
     environment,
     version,
+    line,
   })
 }

@@ -1,19 +1,24 @@
 import { MirrorError } from '../errors.js'
+import { systemClock } from '../parts/clock.js'
+import { steadyPlan } from '../parts/rate-plan.js'
+import { Bandwidth } from './bandwidth.js'
 import { DsapiUpstream } from './dsapi.js'
+import { GuardedUpstream, type UnguardedUpstream } from './guarded-upstream.js'
 import { ImgapiUpstream } from './imgapi.js'
-import type { Upstream } from './upstream.js'
+import { Line } from './line.js'
+import { noUpstreamCounters } from './upstream-counters.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
 export type { UpstreamOptions } from './upstream-options.js'
 
 /** A new kind of upstream is one more file and one more line here. */
-const KINDS: Record<UpstreamOptions['type'], new (options: UpstreamOptions) => Upstream> = {
+const KINDS: Record<UpstreamOptions['type'], new (options: UpstreamOptions, line: Line) => UnguardedUpstream> = {
   imgapi: ImgapiUpstream,
   dsapi: DsapiUpstream,
 }
 
 /** @throws MirrorError CONFIG_INVALID for a url, certificates or proxies that cannot be used. */
-export function makeUpstream(options: UpstreamOptions): Upstream {
+export function makeUpstream(options: UpstreamOptions): GuardedUpstream {
   const { name, type, url, insecure, log } = options
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw new MirrorError('CONFIG_INVALID', `upstream ${name}: ${url.protocol} is neither http: nor https:`)
@@ -24,5 +29,17 @@ export function makeUpstream(options: UpstreamOptions): Upstream {
       `${name}: certificates are NOT checked; anybody may pose as ${url.host}`,
     )
   }
-  return new KINDS[type](options)
+  const { clock = systemClock, counters = noUpstreamCounters, random = Math.random } = options
+  const unlimited = steadyPlan('unlimited')
+  const bandwidth = new Bandwidth(`the line to ${name}`, options.rate ?? unlimited, clock)
+  const totalBandwidth = options.totalBandwidth ?? new Bandwidth('the line', unlimited, clock)
+  const line = new Line({ name, clock, counters, bandwidth, totalBandwidth })
+  const upstream = new KINDS[type](options, line)
+  return new GuardedUpstream(upstream, {
+    clock,
+    random,
+    counters,
+    bandwidth,
+    quietMs: () => line.quietMs(url.origin),
+  })
 }

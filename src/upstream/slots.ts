@@ -1,7 +1,9 @@
-/** A fixed number of places. Who finds none free waits in line, first come, first served. */
+import { type LivePriority, priorityNow } from './upstream.js'
+
+/** A fixed number of places. Who finds none free waits in line: clients before others, first come, first served. */
 export class Slots {
   #free: number
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new Map<() => void, LivePriority>()
 
   constructor(
     count: number,
@@ -14,7 +16,7 @@ export class Slots {
    * Resolves with the function that gives the place back, or with `undefined` when `waitingLimit` others already wait.
    * Giving back twice is harmless. Rejects with the signal's reason when it aborts first.
    */
-  async take(signal: AbortSignal): Promise<(() => void) | undefined> {
+  async take(signal: AbortSignal, priority: LivePriority = 'client'): Promise<(() => void) | undefined> {
     signal.throwIfAborted()
     if (this.#free > 0) {
       this.#free -= 1
@@ -30,7 +32,7 @@ export class Slots {
         this.#waiting.delete(onTurn)
         reject(signal.reason)
       }
-      this.#waiting.add(onTurn)
+      this.#waiting.set(onTurn, priority)
       signal.addEventListener('abort', onAbort, { once: true })
     })
     return this.#giveBackOnce()
@@ -41,7 +43,7 @@ export class Slots {
     return () => {
       if (!isHeld) return
       isHeld = false
-      const [next] = this.#waiting
+      const next = this.#next()
       // Handed on, not freed: a newcomer must not slip in between.
       if (!next) this.#free += 1
       else {
@@ -49,5 +51,11 @@ export class Slots {
         next()
       }
     }
+  }
+
+  #next(): (() => void) | undefined {
+    for (const [onTurn, priority] of this.#waiting) if (priorityNow(priority) === 'client') return onTurn
+    const [first] = this.#waiting.keys()
+    return first
   }
 }

@@ -1,7 +1,11 @@
 import type { Filter } from '../images/filter.js'
+import type { Clock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
+import type { RatePlan } from '../parts/rate-plan.js'
+import type { Bandwidth } from './bandwidth.js'
 import type { Environment } from './http-agents.js'
 import type { TimeLimits } from './http-failure.js'
+import type { UpstreamCounters } from './upstream-counters.js'
 
 /** One upstream, as configured. */
 export interface UpstreamOptions {
@@ -33,6 +37,14 @@ export interface UpstreamOptions {
     /** Of one whole listing, all its pages together, on the wire and decoded. */
     readonly listBytes: number
   }
+  /** How fast its line may be used, and when. Without it, as fast as it goes. */
+  readonly rate?: RatePlan | undefined
+  /** Shared by all upstreams, if their lines are one in the end. */
+  readonly totalBandwidth?: Bandwidth | undefined
+  readonly counters?: UpstreamCounters | undefined
+  /** Time and chance; without them, the real ones. */
+  readonly clock?: Clock | undefined
+  readonly random?: (() => number) | undefined
   /** Where proxies are looked up: http_proxy, https_proxy, no_proxy. */
   readonly environment: Environment
   readonly log: Log

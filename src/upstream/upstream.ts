@@ -1,7 +1,11 @@
 import type { Readable } from 'node:stream'
 import type { SetAside, Statement } from '../images/claim.js'
 import type { Digest } from '../images/digest.js'
+import type { FileChunks } from '../images/file-chunks.js'
 import type { Uuid } from '../images/uuid.js'
+import type { RateLimit } from '../parts/rate-plan.js'
+
+export type { FileChunks } from '../images/file-chunks.js'
 
 /** The whole catalogue of an upstream as it stands now, already narrowed by its `include` and `exclude` filters. */
 export interface Listing {
@@ -20,6 +24,8 @@ export interface Listing {
 export interface FileBody {
   /** Where in the file the first byte of `body` stands: the offset asked for, or 0 if the upstream ignored the range. */
   readonly startBytes: number
+  /** Where `body` ends, exclusive: the end asked for, or the file's if the upstream ignored the range. */
+  readonly endBytes: number
   /** The size of the whole file by Content-Length or Content-Range; `undefined` if it was not said. */
   readonly totalBytes: number | undefined
   /** From a Content-MD5 header that was present and well formed. */
@@ -32,14 +38,45 @@ export interface FileBody {
   readonly body: Readable
 }
 
+/** Who waits for an answer. Clients go first; in a closed window, only they may be let through. */
+export type Priority = 'client' | 'background'
+
+/** As a function it is asked again and again: a client may join what was begun for nobody. */
+export type LivePriority = Priority | (() => Priority)
+
+export function priorityNow(priority: LivePriority): Priority {
+  return typeof priority === 'function' ? priority() : priority
+}
+
 export interface FileRequest {
   readonly statement: Statement
   readonly fileIndex: number
   /** Where to start; 0 for the whole file. The answer may start at 0 all the same. */
   readonly startBytes: number
+  /** Where to end, exclusive; without it, the end of the file. The answer may go on to the file's end all the same. */
+  readonly endBytes?: number | undefined
   /** From an earlier body of this file by this upstream: if the file has changed since, start at 0. */
   readonly validator?: string | undefined
+  /** Without it, a client. */
+  readonly priority?: LivePriority | undefined
+  /** A client waits and nobody else offers the file: worth a probe before its time, if the breaker is open. */
+  readonly isLastResort?: boolean | undefined
   readonly signal: AbortSignal
+}
+
+/** How an upstream is, as far as we can tell. Times are since 1970. */
+export interface UpstreamHealth {
+  /** open: it is not asked, until a probe at `nextProbeMs`. half-open: the probe is under way. */
+  readonly breaker: 'closed' | 'open' | 'half-open'
+  /** In a row. */
+  readonly failures: number
+  readonly nextProbeMs: number | undefined
+  /** Whether it gives parts of files, as seen last; `undefined` until it was asked for one. */
+  readonly canResume: boolean | undefined
+  /** It asked for silence until then. */
+  readonly quietUntilMs: number | undefined
+  /** In bytes per second, what holds now and until when. */
+  readonly rate: { readonly limit: RateLimit; readonly untilMs: number | undefined }
 }
 
 export interface Icon {
@@ -53,7 +90,9 @@ export interface Icon {
  * depth and length. Whether the bytes are the promised ones is for whoever keeps them to check.
  *
  * Every method throws MirrorError UPSTREAM_UNREACHABLE (no connection, time limit, 5xx, 429) or UPSTREAM_MISBEHAVED (an
- * answer that its protocol does not allow). A `signal` that aborts rejects with the signal's reason.
+ * answer that its protocol does not allow). A `signal` that aborts rejects with the signal's reason. UPSTREAM_UNREACHABLE
+ * comes at once, with `retryAfterMs`, while the upstream must not be asked: it is ill, its line is closed, or it wants
+ * silence. Lists are background; everything else is a client's unless it says otherwise.
  */
 export interface Upstream {
   readonly name: string
@@ -77,6 +116,20 @@ export interface Upstream {
 
   /** Answers `undefined` when there is none. */
   getIcon(uuid: Uuid, signal: AbortSignal): Promise<Icon | undefined>
+
+  /**
+   * The chunk hashes of a file, from an upstream that is a mirror like us and holds it; `undefined` from all others.
+   * They fit the statement's size and digests, but only bytes can prove them.
+   */
+  getChunks(
+    statement: Statement,
+    fileIndex: number,
+    signal: AbortSignal,
+    priority?: Priority,
+  ): Promise<FileChunks | undefined>
+
+  /** Asks nobody. */
+  health(): UpstreamHealth
 
   /** Closes its connections. */
   close(): Promise<void>

@@ -80,6 +80,7 @@ describe('a config', () => {
       timeouts: { connectMs: 10_000, headersMs: 60_000, stallMs: 30_000 },
       fileHosts: [],
       connections: 8,
+      rate: { timezone: 'UTC', windows: [], otherwise: 'unlimited', whenClosed: 'allow' },
       allowMissingDigest: false,
     })
   })

@@ -1,4 +1,4 @@
-import type { Mirror } from '../../mirror/mirror.js'
+import type { Mirror, UpstreamStatus } from '../../mirror/mirror.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
@@ -7,16 +7,28 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
   const { upstreams, conflicts, ...rest } = mirror.status()
   const body = {
     ...rest,
-    upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, ...upstream }) => ({
+    upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
       ...upstream,
       incomplete: incomplete ?? null,
       lastError: lastError ?? null,
       lastHeardAt: isoTime(lastHeardMs),
       nextRefreshAt: isoTime(nextRefreshMs),
+      ...(health && { health: healthOf(health) }),
     })),
     conflicts: conflicts.map(({ firstSeenMs, ...conflict }) => ({ ...conflict, firstSeenAt: isoTime(firstSeenMs) })),
   }
   await sendJson(context, body, { cacheControl: 'no-store' })
+}
+
+/** A rate is in bytes per second, or one of the words `unlimited` and `closed`. */
+function healthOf({ nextProbeMs, quietUntilMs, canResume, rate, ...health }: NonNullable<UpstreamStatus['health']>) {
+  return {
+    ...health,
+    nextProbeAt: isoTime(nextProbeMs),
+    quietUntilAt: isoTime(quietUntilMs),
+    canResume: canResume ?? null,
+    rate: { limit: rate.limit, untilAt: isoTime(rate.untilMs) },
+  }
 }
 
 function isoTime(ms: number | undefined): string | null {

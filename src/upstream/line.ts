@@ -1,0 +1,96 @@
+import { type Clock, systemClock } from '../parts/clock.js'
+import { steadyPlan } from '../parts/rate-plan.js'
+import { Bandwidth } from './bandwidth.js'
+import { NotAsked } from './not-asked.js'
+import { RequestPace } from './request-pace.js'
+import { type LivePriority, priorityNow } from './upstream.js'
+import { noUpstreamCounters, type UpstreamCounters } from './upstream-counters.js'
+
+export interface LineOptions {
+  /** The upstream's configured name. */
+  readonly name: string
+  readonly clock: Clock
+  readonly counters: UpstreamCounters
+  /** Of this upstream. */
+  readonly bandwidth: Bandwidth
+  /** Of all upstreams together. */
+  readonly totalBandwidth: Bandwidth
+}
+
+/** What lies between us and one upstream: how fast it may be used, when, and how often its servers want to be asked. */
+export class Line {
+  readonly #options: LineOptions
+  /** By origin: the upstream's own, and its file hosts. */
+  readonly #paces = new Map<string, RequestPace>()
+
+  constructor(options: LineOptions) {
+    this.#options = options
+  }
+
+  /** @throws NotAsked when that origin must not be asked now. */
+  admit(origin: string, priority: LivePriority): void {
+    const { bandwidth, counters, name, totalBandwidth } = this.#options
+    const who = priorityNow(priority)
+    const refusal = bandwidth.refusal(who) ?? totalBandwidth.refusal(who)
+    if (refusal) {
+      counters.notAsked(name, 'closed')
+      throw refusal
+    }
+    const quietMs = this.#paceOf(origin).quietMs
+    if (quietMs > 0) {
+      counters.notAsked(name, 'quiet')
+      const until = new Date(this.#options.clock.wallMs() + quietMs).toISOString()
+      throw new NotAsked(`${name}: ${origin} wants to be left alone until ${until}`, { retryAfterMs: quietMs })
+    }
+  }
+
+  /** Waits until it is our turn to ask that origin: at once, unless it has few requests left for us. */
+  async turn(origin: string, signal: AbortSignal): Promise<void> {
+    const waitMs = this.#paceOf(origin).takeTurn()
+    if (waitMs > 0) await this.#options.clock.pause(waitMs, signal)
+  }
+
+  /** Learns from an answer. */
+  heard(origin: string, status: number, header: (name: string) => string | undefined): void {
+    this.#paceOf(origin).heard(status, header)
+  }
+
+  /** For how long this origin wants to be left alone; 0 if it does not mind. */
+  quietMs(origin: string): number {
+    return this.#paceOf(origin).quietMs
+  }
+
+  /**
+   * Pays for bytes that came. Answers `undefined` when they may be used at once, else a promise of when; it rejects with
+   * NotAsked when the line closes, or with the signal's reason.
+   */
+  pay(bytes: number, priority: LivePriority, signal: AbortSignal): Promise<void> | undefined {
+    const { bandwidth, totalBandwidth } = this.#options
+    // The total comes last, so that nothing of it is spent on bytes which then wait for their own upstream's rate.
+    const own = bandwidth.pay(bytes, priority, signal)
+    if (!own) return this.#timed(totalBandwidth.pay(bytes, priority, signal))
+    return this.#timed(own.then(() => totalBandwidth.pay(bytes, priority, signal)))
+  }
+
+  #timed(waiting: Promise<void> | undefined): Promise<void> | undefined {
+    if (!waiting) return undefined
+    const { clock, counters, name } = this.#options
+    const startedMs = clock.steadyMs()
+    return waiting.finally(() => counters.waitedForRate(name, (clock.steadyMs() - startedMs) / 1000))
+  }
+
+  #paceOf(origin: string): RequestPace {
+    let pace = this.#paces.get(origin)
+    if (!pace) {
+      pace = new RequestPace(this.#options.clock)
+      this.#paces.set(origin, pace)
+    }
+    return pace
+  }
+}
+
+/** A line without any rate, closed to nobody. */
+export function makeOpenLine(name: string): Line {
+  const bandwidth = new Bandwidth(name, steadyPlan('unlimited'), systemClock)
+  return new Line({ name, clock: systemClock, counters: noUpstreamCounters, bandwidth, totalBandwidth: bandwidth })
+}
