@@ -72,6 +72,18 @@ export class Bandwidth {
     })
   }
 
+  /** Whether nobody has to pay now. */
+  get isFree(): boolean {
+    this.#lookAgain()
+    return this.#limit === 'unlimited' && this.#waiting.size === 0
+  }
+
+  /** What is best paid for at once. */
+  get pieceBytes(): number {
+    this.#lookAgain()
+    return this.#bucket.pieceBytes
+  }
+
   /**
    * Pays for bytes. Answers `undefined` when they may be used at once, else a promise of when.
    * Rejects with NotAsked when the line closes, or with the signal's reason.

@@ -57,7 +57,7 @@ export class CircuitBreaker {
 
   /** How long until the next probe is let through; `undefined` unless open. */
   get probeInMs(): number | undefined {
-    return this.#state === 'open' ? Math.max(0, this.#probeAtMs - this.#options.clock.steadyMs()) : undefined
+    return this.#state === 'open' ? Math.max(0, Math.ceil(this.#probeAtMs - this.#options.clock.steadyMs())) : undefined
   }
 
   /**

@@ -185,10 +185,12 @@ export class GuardedUpstream implements Upstream {
 
   /** An upstream that answers with headers and then sends nothing is as ill as one that does not answer. */
   #watch({ body }: FileBody, passage: Passage): void {
-    body.once('close', () => {
+    const onClose = () => {
       if (body.readableDidRead || body.readableEnded) passage.succeeded()
       else report(passage, body.errored)
-    })
+    }
+    if (body.closed) onClose()
+    else body.once('close', onClose)
   }
 
   #learn({ startBytes, endBytes, statement, fileIndex, validator }: FileRequest, answer: FileBody): void {

@@ -66,17 +66,27 @@ export class Line {
    */
   pay(bytes: number, priority: LivePriority, signal: AbortSignal): Promise<void> | undefined {
     const { bandwidth, totalBandwidth } = this.#options
-    // The total comes last, so that nothing of it is spent on bytes which then wait for their own upstream's rate.
-    const own = bandwidth.pay(bytes, priority, signal)
-    if (!own) return this.#timed(totalBandwidth.pay(bytes, priority, signal))
-    return this.#timed(own.then(() => totalBandwidth.pay(bytes, priority, signal)))
+    if (bandwidth.isFree && totalBandwidth.isFree) return undefined
+    return this.#payInPieces(bytes, priority, signal)
   }
 
-  #timed(waiting: Promise<void> | undefined): Promise<void> | undefined {
-    if (!waiting) return undefined
-    const { clock, counters, name } = this.#options
+  /**
+   * Piece by piece to both, as a bucket saves up little while the other is waited for. The total comes last, so that
+   * nothing of it is spent on bytes which then wait for their own upstream's rate.
+   */
+  async #payInPieces(bytes: number, priority: LivePriority, signal: AbortSignal): Promise<void> {
+    const { bandwidth, clock, counters, name, totalBandwidth } = this.#options
     const startedMs = clock.steadyMs()
-    return waiting.finally(() => counters.waitedForRate(name, (clock.steadyMs() - startedMs) / 1000))
+    try {
+      for (let leftBytes = bytes; leftBytes > 0; ) {
+        const piece = Math.min(leftBytes, bandwidth.pieceBytes, totalBandwidth.pieceBytes)
+        await bandwidth.pay(piece, priority, signal)
+        await totalBandwidth.pay(piece, priority, signal)
+        leftBytes -= piece
+      }
+    } finally {
+      counters.waitedForRate(name, (clock.steadyMs() - startedMs) / 1000)
+    }
   }
 
   #paceOf(origin: string): RequestPace {
