@@ -93,6 +93,39 @@ describe('a config', () => {
     expect((await load(`listen: ["127.0.0.1:0", ${secure}]\noperator: []`)).listen).toEqual(['127.0.0.1:0', tls])
   })
 
+  it('takes a rate, of all and of one upstream, or rates by windows of the week', async () => {
+    const config = await load(`rate: 20Mbit/s
+upstreams:
+  - name: smartos
+    url: https://images.smartos.org
+    rate:
+      timezone: Europe/Berlin
+      windows:
+        22:00-05:00: 20Mbit/s
+        Sat,Sun 00:00-24:00: unlimited
+        Mon-Fri 08:00-18:00: closed
+      else: 2Mbit/s
+      closed: refuse
+  - name: other
+    url: https://images.example.com
+    rate: {windows: {22:00-05:00: 1MB/s}, else: closed}`)
+    expect(config.rate).toEqual({ timezone: 'UTC', windows: [], otherwise: 2_500_000, whenClosed: 'allow' })
+    expect(config.upstreams.map(({ rate }) => rate)).toEqual([
+      {
+        timezone: 'Europe/Berlin',
+        windows: [
+          { days: [0, 1, 2, 3, 4, 5, 6], startMinute: 1320, endMinute: 300, limit: 2_500_000 },
+          { days: [0, 6], startMinute: 0, endMinute: 1440, limit: 'unlimited' },
+          { days: [1, 2, 3, 4, 5], startMinute: 480, endMinute: 1080, limit: 'closed' },
+        ],
+        otherwise: 250_000,
+        whenClosed: 'refuse',
+      },
+      expect.objectContaining({ timezone: 'UTC', otherwise: 'closed', whenClosed: 'allow' }),
+    ])
+    expect((await load('', { IMGAPI_MIRROR_RATE: '5MB/s' })).rate.otherwise).toBe(5_000_000)
+  })
+
   it('finds files beside itself and reads them', async () => {
     const [upstream] = (
       await load(`${WITH_UPSTREAM}
@@ -179,6 +212,29 @@ describe('a wrong config is told', () => {
       `${WITH_UPSTREAM}    ca: empty`,
       /5:9: upstreams\[0\]\.ca: found "empty"; right is a file that is not empty/,
     ],
+    ['a rate without its unit', 'rate: 20', /1:7: rate: found 20; right is unlimited, or a rate/],
+    [
+      'a rate with a unit nobody knows',
+      'rate: 20Mbps',
+      /rate: found "20Mbps"; right is unlimited, or a rate of at least/,
+    ],
+    [
+      'a rate in a window that is none',
+      'rate: {windows: {22:00-05:00: fast}}',
+      /1:31: rate\.windows\.22:00-05:00: found "fast"; right is closed, unlimited, or a rate/,
+    ],
+    [
+      'a window that is none',
+      'rate:\n  windows:\n    2200-0500: closed',
+      /3:16: rate\.windows\.2200-0500: .*right is a window such as 22:00-05:00/,
+    ],
+    ['rates without windows', 'rate: {else: closed}', /rate\.windows: found nothing; right is a mapping of windows/],
+    [
+      'a time zone nobody knows',
+      'rate: {timezone: Mars/Olympus, windows: {}}',
+      /found "Mars\/Olympus"; right is the name of a time zone/,
+    ],
+    ['a wrong key in a rate', 'rate: {windows: {}, els: closed}', /rate\.els: .*did you mean else/],
     [
       'a url of another kind',
       'upstreams: [{name: a, url: "ftp://a"}]',

@@ -49,6 +49,25 @@ describe('the counters', () => {
     )
   })
 
+  it('count what upstreams count', async () => {
+    const counters = new Counters()
+    const { breakerTurned, notAsked, retried, waitedForRate } = counters
+    breakerTurned('smartos', 'open')
+    breakerTurned('smartos', 'half-open')
+    notAsked('smartos', 'closed')
+    retried('smartos')
+    waitedForRate('smartos', 1.5)
+    waitedForRate('smartos', 2)
+    expect(await samples(counters)).toEqual(
+      expect.arrayContaining([
+        'imgapi_mirror_upstream_breaker_open{upstream="smartos"} 0.5',
+        'imgapi_mirror_upstream_not_asked_total{upstream="smartos",reason="closed"} 1',
+        'imgapi_mirror_upstream_retries_total{upstream="smartos"} 1',
+        'imgapi_mirror_upstream_rate_wait_seconds_total{upstream="smartos"} 3.5',
+      ]),
+    )
+  })
+
   it('ask for the state of things at every scrape', async () => {
     const counters = new Counters()
     let imagesListed = 5

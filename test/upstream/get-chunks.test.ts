@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { ImageFile } from '../../src/images/manifest.js'
+import type { Uuid } from '../../src/images/uuid.js'
 import { ChunkReader } from '../../src/upstream/get-chunks.js'
 import { HttpClient } from '../../src/upstream/http-client.js'
 import { FakeClock } from '../support/fake-clock.js'
+import { serveMirror } from '../support/imgapi-server.js'
+import { wireOf } from '../support/memory-mirror.js'
 import { answerJson, type Handler, serve } from '../support/upstreams/serve.js'
-import { never, started } from './upstream-under-test.js'
+import { never, started, upstreamAt } from './upstream-under-test.js'
 
 const CHUNK_BYTES = 65_536
 const bytes = Buffer.alloc(150_000, 'image')
@@ -112,5 +115,15 @@ describe('chunk hashes', () => {
   ])('%s are refused from a mirror', async (_what, wrong) => {
     const { get } = await asking((_request, response) => answerJson(response, 200, { ...body, ...wrong }, OURS))
     await expect(get()).rejects.toMatchObject({ code: 'UPSTREAM_MISBEHAVED' })
+  })
+
+  it('are what our own server gives', async () => {
+    const { mirror, url } = await serveMirror()
+    const uuid = '11111111-2222-4333-8444-555555555555'
+    mirror.add(wireOf(uuid, bytes), [bytes])
+    const upstream = upstreamAt('imgapi', url)
+    const statement = (await upstream.getImage(uuid as Uuid, never))!
+    const expected = await mirror.getChunks(uuid as Uuid, 0)
+    expect(await upstream.getChunks(statement, 0, never)).toEqual(expected)
   })
 })

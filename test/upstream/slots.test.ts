@@ -21,6 +21,28 @@ describe('Slots', () => {
     expect(await slots.take(never)).toBeDefined()
   })
 
+  it('serves clients before others, also those who have only just become such', async () => {
+    const slots = new Slots(1, 10)
+    const order: string[] = []
+    const held = await slots.take(never)
+    let joined: 'client' | 'background' = 'background'
+    const waiting = (
+      [
+        ['background', 'background'],
+        ['joined', () => joined],
+        ['client', 'client'],
+      ] as const
+    ).map(async ([name, priority]) => {
+      const giveBack = await slots.take(never, priority)
+      order.push(name)
+      giveBack!()
+    })
+    joined = 'client'
+    held!()
+    await Promise.all(waiting)
+    expect(order).toEqual(['joined', 'client', 'background'])
+  })
+
   it('never hands a place to one who has left', async () => {
     const slots = new Slots(1, 10)
     const held = await slots.take(never)

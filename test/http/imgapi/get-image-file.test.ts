@@ -262,6 +262,19 @@ describe('a file that cannot be had', () => {
     expect(response.headers.get('cache-control')).toBe('no-store')
   })
 
+  it.each([
+    [undefined, null],
+    [1, '1'],
+    [90_001, '91'],
+  ])('says when to come again, if that is known (after %s ms)', async (retryAfterMs, header) => {
+    const served = await serveFile()
+    served.image.conduct.failsToOpen = new MirrorError('UPSTREAM_UNREACHABLE', 'the line is closed', { retryAfterMs })
+    const response = await fetch(served.fileUrl)
+    expect(response.status).toBe(503)
+    expect(response.headers.get('retry-after')).toBe(header)
+    await response.text()
+  })
+
   it('does not tell of our disk', async () => {
     const served = await serveFile()
     served.image.conduct.failsToOpen = new MirrorError('STORE_BROKEN', 'cannot read /var/data/blobs/x')

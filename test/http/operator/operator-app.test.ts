@@ -44,6 +44,14 @@ it('tells how the upstreams are, with times that people can read', async () => {
     lastHeardAt: '2024-01-02T03:04:05.000Z',
     lastError: null,
     nextRefreshAt: null,
+    health: {
+      breaker: 'open',
+      failures: 5,
+      nextProbeAt: '2024-01-02T03:04:05.000Z',
+      canResume: null,
+      quietUntilAt: null,
+      rate: { limit: 'closed', untilAt: '2024-01-02T03:04:05.000Z' },
+    },
   })
 })
 
