@@ -1,8 +1,8 @@
 // Brings a clone to where it can run: npm packages, and dist/ built from src/. Fast when nothing is to do, and needs only
-// Node and npm. Used by start.mjs and test.mjs.
+// Node and npm. Used by the scripts beside it.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -48,8 +48,9 @@ export function installPackages({ isDevelopment }) {
   say(
     isFresh ? 'installing npm packages...' : `npm packages differ from the lock file (${missing[0]}...): installing...`,
   )
-  // Not `npm ci`: it begins by deleting what is there, so without a network it would take away what works; and it refuses
-  // a lock file that leaves out optional packages for other systems. The versions are those of the lock file here too.
+  // Not `npm ci`, for two reasons. It begins by deleting what is there, so without a network it would take away what
+  // works. And it refuses our lock file, which lacks the optional packages for some other systems (@biomejs/cli-darwin-arm64
+  // and the like): they could not be had when it was written. The versions are those of the lock file here too.
   const isInstalled = succeeds('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'])
   if (!isInstalled && !isFresh) say('npm packages could NOT be brought up to date: going on with those that are there')
   return isInstalled || !isFresh
@@ -77,22 +78,41 @@ function readPackages(path) {
   return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).packages : {}
 }
 
+/** Installs and builds what is missing or stale, so that dist/ can run. Answers whether it can. */
+export function prepare() {
+  const mustBuild = !isBuilt()
+  if (!installPackages({ isDevelopment: mustBuild })) return false
+  if (!mustBuild) return true
+  say('building...')
+  return build()
+}
+
 const dist = join(root, 'dist')
 const stamp = join(dist, '.built-from')
 
 /** Whether dist/ was built from just these sources. */
-export function isBuilt() {
+function isBuilt() {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprintOfSources()
 }
 
-/** Builds dist/ from nothing, so that no file of a deleted source stays behind. */
+/**
+ * Builds dist/ from nothing, so that no file of a deleted source stays behind, and beside the old one, so that whoever
+ * starts meanwhile finds one or the other.
+ */
 export function build() {
+  const wasBuilt = isBuilt()
   const fingerprint = fingerprintOfSources()
-  rmSync(dist, { recursive: true, force: true })
-  if (!succeeds(binary('tsc'), ['-p', 'tsconfig.json'])) return false
-  mkdirSync(dist, { recursive: true })
-  writeFileSync(stamp, fingerprint)
-  return true
+  const fresh = join(root, `dist-${process.pid}`)
+  try {
+    if (!succeeds(binary('tsc'), ['-p', 'tsconfig.json', '--outDir', fresh])) return false
+    writeFileSync(join(fresh, '.built-from'), fingerprint)
+    if (!wasBuilt && isBuilt()) return true // by somebody who started when we did, of the same sources
+    rmSync(dist, { recursive: true, force: true })
+    renameSync(fresh, dist)
+    return true
+  } finally {
+    rmSync(fresh, { recursive: true, force: true })
+  }
 }
 
 /** Names, sizes and times, not contents: a look at a hundred files takes a few milliseconds. */

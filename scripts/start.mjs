@@ -2,7 +2,7 @@
 // `npm start -- --config /path/to/config.yaml` runs it with another.
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { build, installPackages, isBuilt, root, say } from './ready.mjs'
+import { prepare, root } from './ready.mjs'
 
 if (!prepare()) process.exit(1)
 
@@ -17,11 +17,3 @@ process.argv = [
   ...process.argv.slice(2),
 ]
 await import(pathToFileURL(main).href)
-
-function prepare() {
-  const mustBuild = !isBuilt()
-  if (!installPackages({ isDevelopment: mustBuild })) return false
-  if (!mustBuild) return true
-  say('building...')
-  return build()
-}
