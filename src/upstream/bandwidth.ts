@@ -110,7 +110,7 @@ export class Bandwidth {
       await waiter.served.promise
     } finally {
       signal.removeEventListener('abort', onAbort)
-      if (this.#waiting.delete(waiter)) this.#serve()
+      this.#waiting.delete(waiter)
     }
   }
 
@@ -124,7 +124,8 @@ export class Bandwidth {
       const piece = Math.min(waiter.leftBytes, this.#bucket.pieceBytes)
       const waitMs = this.#bucket.waitMs(piece, this.#clock.steadyMs())
       if (waitMs > 0) {
-        this.#serveIn(Math.min(waitMs, this.#knownUntilMs - this.#clock.wallMs()))
+        // A piece is never long to wait for, so a change of the plan needs no timer of its own.
+        this.#serveIn(waitMs)
         return
       }
       this.#bucket.take(piece)

@@ -9,7 +9,7 @@ interface Pause {
 /** A clock that goes on when it is told to. */
 export class FakeClock implements Clock {
   readonly #pauses = new Set<Pause>()
-  readonly #startMs: number
+  #startMs: number
   #nowMs = 0
 
   /** @param start what the clock on the wall shows at first, in UTC. */
@@ -19,6 +19,11 @@ export class FakeClock implements Clock {
 
   wallMs(): number {
     return this.#startMs + this.#nowMs
+  }
+
+  /** Somebody sets the clock on the wall; no time passes. */
+  setWall(time: string): void {
+    this.#startMs = Date.parse(time) - this.#nowMs
   }
 
   steadyMs(): number {

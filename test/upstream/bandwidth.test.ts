@@ -94,7 +94,7 @@ describe('bandwidth', () => {
     void pay('staying', 2_000)
     leaving.abort(new Error('gone'))
     await expect(left).rejects.toThrow('gone')
-    await clock.advance(2_000)
+    await clock.advance(2_200)
     expect(served).toEqual(['staying'])
     expect(clock.pausing).toBe(0)
   })
@@ -166,6 +166,15 @@ describe('a closed line', () => {
     await outcome
     await clock.advance(17 * 3_600_000)
     expect(bandwidth.refusal('background')).toBeUndefined()
+  })
+
+  it('opens and closes when somebody sets the clock', () => {
+    const { bandwidth, clock } = make(nights('refuse'), '2026-01-05T23:00:00Z')
+    expect(bandwidth.refusal('client')).toBeUndefined()
+    clock.setWall('2026-01-05T12:00:00Z')
+    expect(bandwidth.refusal('client')).toBeDefined()
+    clock.setWall('2026-01-05T22:00:00Z')
+    expect(bandwidth.refusal('client')).toBeUndefined()
   })
 
   it('cuts background work when it is closed by hand, and lets clients go on', async () => {

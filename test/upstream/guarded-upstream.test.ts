@@ -266,6 +266,24 @@ describe('an upstream that wants to be left alone', () => {
     expect(await readFile(upstream)).toEqual(file)
   })
 
+  it('is, also by those who had to queue before it said so', async () => {
+    const { upstream, server } = await makeGuarded(angry(429, { 'retry-after': '90' }), { connections: 1 })
+    const asking = [open(upstream), open(upstream), open(upstream)]
+    await Promise.allSettled(asking)
+    await expect(asking[2]).rejects.toBeInstanceOf(NotAsked)
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('says so at once, and not after queueing', async () => {
+    const { upstream, conduct } = await makeGuarded(well, { connections: 2 })
+    const { body } = await open(upstream)
+    conduct.handler = angry(429, { 'retry-after': '90' })
+    await expect(upstream.getImage(uuid, never)).rejects.toThrow('answered 429')
+    // The one place for downloads is taken.
+    await expect(open(upstream)).rejects.toBeInstanceOf(NotAsked)
+    body.destroy()
+  })
+
   it('for a moment, is asked again by itself when that is over', async () => {
     const { upstream, clock, conduct } = await makeGuarded(angry(503, { 'retry-after': '1' }))
     const first = conduct.handler
@@ -387,6 +405,17 @@ describe('a line with a rate', () => {
     // 10,000 bytes less a burst take 0.4 seconds; a loaded machine may take longer.
     expect(seconds).toBeGreaterThan(0.3)
     expect(seconds).toBeLessThan(10)
+  })
+
+  it('that is closed keeps an upstream of the old kind alone too', async () => {
+    const closed = { timezone: 'UTC', windows: [], otherwise: 'closed', whenClosed: 'allow' } as const
+    const { upstream, server } = await makeGuarded(well, { type: 'dsapi', rate: closed })
+    await expect(upstream.listImages({ signal: never })).rejects.toBeInstanceOf(NotAsked)
+    const whereabouts = [JSON.stringify({ url: `${server.url}/a`, path: 'b' })]
+    const asking = open(upstream, { statement: { ...statement, whereabouts }, priority: 'background' })
+    await expect(asking).rejects.toBeInstanceOf(NotAsked)
+    expect(server.requests).toHaveLength(0)
+    expect(await upstream.getChunks(statement, 0, never)).toBeUndefined()
   })
 
   it('that is closed lets lists wait without asking, and clients through', async () => {
