@@ -377,6 +377,15 @@ describe('a line with a rate', () => {
     expect(upstream.health().rate).toEqual({ limit: 1000, untilMs: undefined })
   })
 
+  it('holds back the bytes of refusals too', async () => {
+    const { upstream, clock } = await makeGuarded(
+      (_request, response) => answerJson(response, 418, { message: 'x'.repeat(2000) }),
+      { rate: steadyPlan(1000) },
+    )
+    await expect(settle(clock, open(upstream))).rejects.toMatchObject({ code: 'UPSTREAM_MISBEHAVED' })
+    expect(clock.steadyMs()).toBeGreaterThan(1_000)
+  })
+
   it('can be changed under way', async () => {
     const { upstream, clock } = await makeGuarded(well, { rate: steadyPlan(1000) })
     const reading = readFile(upstream)
