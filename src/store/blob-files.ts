@@ -9,9 +9,17 @@ import { ensureDirectory, readWhole, writeWhole } from './whole-files.js'
 const FINGERPRINT_LIMIT_BYTES = 150 * 1024 * 1024
 const SHA256_HEX = /^[0-9a-f]{64}$/
 
+/** A blob that was set aside, with what is known of it. */
+export interface QuarantinedBlob {
+  readonly path: string
+  readonly sizeBytes: number
+  readonly fingerprint: Fingerprint | undefined
+}
+
 /**
  * Where blobs lie: `blobs/sha256/<first two hex>/<hex>`, so that `sha256sum` can audit them by hand; what was measured of each in
- * `fingerprints/sha256/<first two hex>/<hex>.json`; and `quarantine/` for what turned out not to be what its name says.
+ * `fingerprints/sha256/<first two hex>/<hex>.json`; and `quarantine/<hex>-<when>-<random>` for what turned out not to be what its
+ * name says, with what showed it in `.json` and what was once measured of it in `.fingerprint.json` beside it.
  *
  * A name under `blobs/` means: whole, verified, synced, and its fingerprint was in place before it.
  */
@@ -79,9 +87,39 @@ export class BlobFiles {
     }
   }
 
+  /**
+   * As `adopt`, for a blob that has its name already, or had it before: the mended bytes take the place of the damaged
+   * ones at once. After a failure either of the two has the name.
+   */
+  async replace(path: string, fingerprint: Fingerprint): Promise<void> {
+    const blob = this.pathOf(fingerprint.sha256)
+    await this.writeFingerprint(fingerprint)
+    await this.#ensure(dirname(blob))
+    await this.#fileSystem.rename(path, blob)
+    await this.#fileSystem.syncDirectory(dirname(blob))
+  }
+
+  /**
+   * Removes a blob; durable when it resolves. The fingerprint goes when the name has gone for good: a blob that is back
+   * after a power cut would have to be read as a whole without it. The other way round it is overwritten in time.
+   */
+  async remove(sha256: string): Promise<void> {
+    const blob = this.pathOf(sha256)
+    await this.#fileSystem.remove(blob)
+    await this.#fileSystem.syncDirectory(dirname(blob))
+    const fingerprint = this.#fingerprintPathOf(sha256)
+    await this.#fileSystem.remove(fingerprint)
+    if (await this.#fileSystem.describe(dirname(fingerprint))) {
+      await this.#fileSystem.syncDirectory(dirname(fingerprint))
+    }
+  }
+
   /** `undefined` when there is none, or it is damaged, or it is not of that blob. */
-  async readFingerprint(sha256: string): Promise<Fingerprint | undefined> {
-    const path = this.#fingerprintPathOf(sha256)
+  readFingerprint(sha256: string): Promise<Fingerprint | undefined> {
+    return this.#readFingerprintAt(this.#fingerprintPathOf(sha256), sha256)
+  }
+
+  async #readFingerprintAt(path: string, sha256: string): Promise<Fingerprint | undefined> {
     const text = await readWhole(this.#fileSystem, path, FINGERPRINT_LIMIT_BYTES)
     // The seal says that we wrote it and nobody changed it: its form needs no further look.
     const found = text && (openSealedJson(text) as (Fingerprint & { crc32: string }) | undefined)
@@ -97,15 +135,47 @@ export class BlobFiles {
     await writeWhole(this.#fileSystem, path, Buffer.from(text), this.#partial)
   }
 
-  /** Takes a blob that is not what its name says out of the way, with its fingerprint, as evidence. Answers where to. */
-  async setAside(sha256: string): Promise<string> {
-    const aside = join(this.#root, 'quarantine', `${sha256}-${randomUUID()}`)
-    await this.#fileSystem.rename(this.pathOf(sha256), aside)
+  /**
+   * Takes a blob that is not what its name says out of the way, with its fingerprint and with what showed it. Answers
+   * where to, or `undefined` when there is no such blob.
+   */
+  async setAside(sha256: string, evidence: object, nowMs: number): Promise<string | undefined> {
+    const blob = this.pathOf(sha256)
+    if (!(await this.#fileSystem.describe(blob))) return undefined
+    const when = new Date(nowMs).toISOString().replace(/[-:.]/g, '')
+    const aside = join(this.#quarantine, `${sha256}-${when}-${randomUUID().slice(0, 8)}`)
+    const text = `${JSON.stringify({ sha256, quarantined: new Date(nowMs).toISOString(), evidence }, undefined, 2)}\n`
+    await writeWhole(this.#fileSystem, `${aside}.json`, Buffer.from(text), this.#partial)
+    await this.#fileSystem.rename(blob, aside)
+    await this.#fileSystem.syncDirectory(this.#quarantine)
+    await this.#fileSystem.syncDirectory(dirname(blob))
     const fingerprint = this.#fingerprintPathOf(sha256)
-    if (await this.#fileSystem.describe(fingerprint)) await this.#fileSystem.rename(fingerprint, `${aside}.json`)
-    await this.#fileSystem.syncDirectory(dirname(aside))
-    await this.#fileSystem.syncDirectory(dirname(this.pathOf(sha256)))
+    if (await this.#fileSystem.describe(fingerprint)) {
+      await this.#fileSystem.rename(fingerprint, `${aside}.fingerprint.json`)
+      await this.#fileSystem.syncDirectory(this.#quarantine)
+    }
     return aside
+  }
+
+  /** The one that was set aside last. */
+  async findQuarantined(sha256: string): Promise<QuarantinedBlob | undefined> {
+    const names = await this.#fileSystem.list(this.#quarantine)
+    // Their names sort as they were set aside.
+    const name = names
+      .filter((each) => each.startsWith(`${sha256}-`) && !each.includes('.'))
+      .sort()
+      .at(-1)
+    if (name === undefined) return undefined
+    const path = join(this.#quarantine, name)
+    const facts = await this.#fileSystem.describe(path)
+    if (!facts || facts.isDirectory) return undefined
+    const fingerprint =
+      (await this.#readFingerprintAt(`${path}.fingerprint.json`, sha256)) ?? (await this.readFingerprint(sha256))
+    return { path, sizeBytes: facts.sizeBytes, fingerprint }
+  }
+
+  get #quarantine(): string {
+    return join(this.#root, 'quarantine')
   }
 
   #fingerprintPathOf(sha256: string): string {

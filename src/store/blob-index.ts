@@ -2,8 +2,7 @@ import { rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { Level } from 'level'
 import type { Log } from '../parts/log.js'
-import type { BlobRef } from './blob-store.js'
-import { decodeRow, encodeRow, ROW_BYTES } from './blob-table.js'
+import { type BlobRow, decodeRow, encodeRow, ROW_BYTES } from './blob-table.js'
 
 const BATCH_ROWS = 1000
 const CRC_BYTES = 4
@@ -40,12 +39,12 @@ export class BlobIndex {
    * Hands over every row that is as we wrote it. Answers whether there was anything else: level opens, and answers,
    * after damage without a word, so a row is believed only with its own CRC.
    */
-  async read(take: (ref: BlobRef) => void): Promise<{ isDamaged: boolean }> {
+  async read(take: (row: BlobRow) => void): Promise<{ isDamaged: boolean }> {
     let isDamaged = this.#level === undefined
     try {
       for await (const [key, value] of this.#level?.iterator() ?? []) {
-        const ref = parseRow(key, value)
-        if (ref) take(ref)
+        const row = parseRow(key, value)
+        if (row) take(row)
         else isDamaged = true
       }
     } catch (error) {
@@ -55,14 +54,14 @@ export class BlobIndex {
     return { isDamaged }
   }
 
-  async put(refs: Iterable<BlobRef>): Promise<void> {
+  async put(rows: Iterable<BlobRow>): Promise<void> {
     let batch: { type: 'put'; key: string; value: Buffer }[] = []
     const write = async () => {
       await this.#attempt((level) => level.batch(batch))
       batch = []
     }
-    for (const ref of refs) {
-      batch.push({ type: 'put', key: ref.sha256, value: formRow(ref) })
+    for (const row of rows) {
+      batch.push({ type: 'put', key: row.ref.sha256, value: formRow(row) })
       if (batch.length === BATCH_ROWS) await write()
     }
     if (batch.length > 0) await write()
@@ -114,18 +113,18 @@ async function openLevel(directory: string): Promise<Level<string, Buffer>> {
   return level
 }
 
-function formRow(ref: BlobRef): Buffer {
-  const row = encodeRow(ref)
+function formRow(row: BlobRow): Buffer {
+  const bytes = encodeRow(row)
   const crc = Buffer.alloc(CRC_BYTES)
-  crc.writeUInt32LE(crc32(row))
-  return Buffer.concat([row, crc])
+  crc.writeUInt32LE(crc32(bytes))
+  return Buffer.concat([bytes, crc])
 }
 
 /** The key is part of the row, so that a value that slipped under another key is found too. */
-function parseRow(key: string, value: Buffer): BlobRef | undefined {
+function parseRow(key: string, value: Buffer): BlobRow | undefined {
   if (value.length !== ROW_BYTES + CRC_BYTES) return undefined
-  const row = value.subarray(0, ROW_BYTES)
-  if (crc32(row) !== value.readUInt32LE(ROW_BYTES)) return undefined
-  const ref = decodeRow(row)
-  return ref.sha256 === key ? ref : undefined
+  const bytes = value.subarray(0, ROW_BYTES)
+  if (crc32(bytes) !== value.readUInt32LE(ROW_BYTES)) return undefined
+  const row = decodeRow(bytes)
+  return row.ref.sha256 === key ? row : undefined
 }

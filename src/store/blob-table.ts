@@ -5,32 +5,42 @@ import type { BlobRef } from './blob-store.js'
 const FIELD = { sha256: [0, 32], sha1: [32, 52], md5: [52, 68] } as const
 const SIZE_OFFSET = 68
 const KEPT_OFFSET = 76
-export const ROW_BYTES = 84
+const USED_OFFSET = 84
+export const ROW_BYTES = 92
 
 const FIRST_CAPACITY = 1024
 const NONE = -1
 
+/** What is known of a blob, and when it was last of use to anybody. */
+export interface BlobRow {
+  readonly ref: BlobRef
+  /** Milliseconds since 1970. */
+  readonly usedMs: number
+}
+
 /** A blob's row as bytes: what the table holds, and what the index writes. */
-export function encodeRow({ sha256, sha1, md5, sizeBytes, keptMs }: BlobRef): Buffer {
+export function encodeRow({ ref: { sha256, sha1, md5, sizeBytes, keptMs }, usedMs }: BlobRow): Buffer {
   const row = Buffer.alloc(ROW_BYTES)
   row.write(sha256 + sha1 + md5, 'hex')
   row.writeDoubleLE(sizeBytes, SIZE_OFFSET)
   row.writeDoubleLE(keptMs, KEPT_OFFSET)
+  row.writeDoubleLE(usedMs, USED_OFFSET)
   return row
 }
 
-export function decodeRow(row: Buffer): BlobRef {
-  return {
+export function decodeRow(row: Buffer): BlobRow {
+  const ref = {
     sha256: row.toString('hex', ...FIELD.sha256),
     sha1: row.toString('hex', ...FIELD.sha1),
     md5: row.toString('hex', ...FIELD.md5),
     sizeBytes: row.readDoubleLE(SIZE_OFFSET),
     keptMs: row.readDoubleLE(KEPT_OFFSET),
   }
+  return { ref, usedMs: row.readDoubleLE(USED_OFFSET) }
 }
 
 /**
- * What is kept, by each of its digests, in memory. Rows lie packed in one buffer, about 130 bytes a blob with the chains
+ * What is kept, by each of its digests, in memory. Rows lie packed in one buffer, about 140 bytes a blob with the chains
  * that find them (measured with a million), where an object with three hex strings in three maps is several times that.
  */
 export class BlobTable {
@@ -45,15 +55,25 @@ export class BlobTable {
   }
 
   /** Takes the place of a row with the same sha256. */
-  set(ref: BlobRef): void {
+  set(ref: BlobRef, usedMs: number): void {
     this.delete(ref.sha256)
     const row = this.#freeRows.pop() ?? this.#appendRow()
-    encodeRow(ref).copy(this.#rows, row * ROW_BYTES)
+    encodeRow({ ref, usedMs }).copy(this.#rows, row * ROW_BYTES)
     for (const chain of Object.values(this.#chains)) chain.link(this.#rows, row)
   }
 
   get(sha256: string): BlobRef | undefined {
     return this.matching({ algorithm: 'sha256', hex: sha256 })[0]
+  }
+
+  usedMs(sha256: string): number | undefined {
+    const [row] = this.#chains.sha256.matches(this.#rows, Buffer.from(sha256, 'hex'))
+    return row === undefined ? undefined : this.#rows.readDoubleLE(row * ROW_BYTES + USED_OFFSET)
+  }
+
+  setUsed(sha256: string, usedMs: number): void {
+    const [row] = this.#chains.sha256.matches(this.#rows, Buffer.from(sha256, 'hex'))
+    if (row !== undefined) this.#rows.writeDoubleLE(usedMs, row * ROW_BYTES + USED_OFFSET)
   }
 
   /** Every blob with that digest. Of sha1 and md5 there can be two: both can be forged. */
@@ -76,7 +96,7 @@ export class BlobTable {
   }
 
   #refAt(row: number): BlobRef {
-    return decodeRow(this.#rows.subarray(row * ROW_BYTES, (row + 1) * ROW_BYTES))
+    return decodeRow(this.#rows.subarray(row * ROW_BYTES, (row + 1) * ROW_BYTES)).ref
   }
 
   #appendRow(): number {

@@ -22,7 +22,7 @@ const NOBODYS = new Set(['lock', 'partial', 'lost+found'])
 /** The directory with everything we keep, in the format this release writes, owned by this process. */
 export class DataDirectory {
   readonly path: string
-  /** For files being written; empty at start. On the same file system as everything else. */
+  /** For files being written; at start it holds directories only. On the same file system as everything else. */
   readonly partial: string
   readonly #lock: Level
 
@@ -46,8 +46,7 @@ export class DataDirectory {
       try {
         const partial = join(path, 'partial')
         await ensureDirectory(fileSystem, partial)
-        // Nobody else can be writing here now: what lies in it is what a crash left.
-        for (const name of await fileSystem.list(partial)) await fileSystem.remove(join(partial, name))
+        await sweepFiles(fileSystem, partial)
         await bringUpToDate(path, partial, { fileSystem, log, migrations })
         return new DataDirectory(path, partial, lock)
       } catch (cause) {
@@ -114,6 +113,17 @@ async function readFormat(fileSystem: FileSystem, path: string): Promise<number 
     'STORE_UNUSABLE',
     `${path} is not a data directory of ours: it has no file FORMAT, but holds ${some}${others}`,
   )
+}
+
+/**
+ * Nobody else can be writing here now: files in `partial/` are what a crash left. A directory is of a download that may go
+ * on; see PartialFiles.
+ */
+async function sweepFiles(fileSystem: FileSystem, partial: string): Promise<void> {
+  for (const name of await fileSystem.list(partial)) {
+    const path = join(partial, name)
+    if (!(await fileSystem.describe(path))?.isDirectory) await fileSystem.remove(path)
+  }
 }
 
 async function bringUpToDate(

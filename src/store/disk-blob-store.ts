@@ -1,22 +1,39 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { hasCode, MirrorError } from '../errors.js'
 import type { Digest } from '../images/digest.js'
 import { forEachConcurrently } from '../parts/for-each-concurrently.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
+import { readChunks } from './blob-examiner.js'
 import { BlobFiles } from './blob-files.js'
 import { BlobIndex } from './blob-index.js'
-import type { BlobRef, BlobStore, ExpectedBlob, Fingerprint, OpenBlob } from './blob-store.js'
-import { BlobTable } from './blob-table.js'
-import { DiskPartialBlob, type PartialOwner, readPromised } from './disk-partial-blob.js'
+import { BlobReaders, DiskOpenBlob } from './blob-readers.js'
+import {
+  type BlobRef,
+  type BlobStore,
+  CHUNK_BYTES,
+  type Examination,
+  type ExamineOptions,
+  type ExpectedBlob,
+  type Fingerprint,
+  type OpenBlob,
+  type SuspendedBlob,
+} from './blob-store.js'
+import { type BlobRow, BlobTable } from './blob-table.js'
+import { ChunkHashes } from './chunk-hashes.js'
+import { DiskPartialBlob, type PartialOwner, SYNC_INTERVAL_BYTES } from './disk-partial-blob.js'
 import type { FileSystem, OpenedFile } from './file-system.js'
 import { HashPool, type Measured } from './hash-pool.js'
+import { copyMended } from './mended-copy.js'
+import { PartialFiles, resumableName } from './partial-files.js'
 import { storeFailure } from './store-failure.js'
 
 /** Left to fingerprints, manifests and claims: a disk that is full of blobs can still be written down. */
 const HEADROOM_BYTES = 16 * 1024 * 1024
 const RECOVERIES_AT_A_TIME = 16
+/** How much of a blob's last use a crash may cost: it is written to the index when it falls into another minute. */
+const USE_RESOLUTION_MS = 60_000
 
 export interface DiskBlobStoreOptions {
   /** The data directory, and the directory for files being written. */
@@ -26,6 +43,9 @@ export interface DiskBlobStoreOptions {
   readonly log: Log
   /** The clock, in milliseconds since 1970. */
   readonly now: () => number
+  /** Which start of the machine this is; see boot-identity.ts. */
+  readonly boot: string
+  readonly syncIntervalBytes?: number
 }
 
 /**
@@ -42,11 +62,21 @@ export class DiskBlobStore implements BlobStore {
   readonly #now: () => number
   readonly #files: BlobFiles
   readonly #index: BlobIndex
+  readonly #partialFiles: PartialFiles
+  readonly #syncIntervalBytes: number
   readonly #pool = new HashPool()
   readonly #table = new BlobTable()
   /** Names come and go one at a time, so that two flights of the same bytes cannot trip over each other. */
   readonly #naming = new OneAtATime()
   readonly #partials = new Set<DiskPartialBlob>()
+  /** Those of them that have their place under the name they are resumed by. */
+  readonly #named = new Map<string, DiskPartialBlob>()
+  /** Copies being made by `repair`, and the room they were promised. */
+  readonly #mending = new Set<{ readonly awaitedBytes: number }>()
+  readonly #readers = new BlobReaders()
+  readonly #chunkHashes = new ChunkHashes()
+  /** Used since that was last written to the index. At most one entry a blob. */
+  readonly #newlyUsed = new Set<string>()
   /** One blob is let in at a time: each finds all before it among the partials when it asks for room. */
   readonly #admitting = new OneAtATime()
   #isClosing = false
@@ -55,8 +85,9 @@ export class DiskBlobStore implements BlobStore {
     const { root, partial, fileSystem, log } = options
     try {
       const files = await BlobFiles.at(root, partial, fileSystem)
+      const partialFiles = await PartialFiles.at(partial, options)
       const index = await BlobIndex.open(join(root, 'index'), log)
-      const store = new DiskBlobStore(options, files, index)
+      const store = new DiskBlobStore(options, files, partialFiles, index)
       try {
         await store.#takeStock()
         return store
@@ -69,8 +100,15 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
-  private constructor({ partial, fileSystem, log, now }: DiskBlobStoreOptions, files: BlobFiles, index: BlobIndex) {
+  private constructor(
+    { partial, fileSystem, log, now, syncIntervalBytes = SYNC_INTERVAL_BYTES }: DiskBlobStoreOptions,
+    files: BlobFiles,
+    partialFiles: PartialFiles,
+    index: BlobIndex,
+  ) {
     this.#partialDirectory = partial
+    this.#partialFiles = partialFiles
+    this.#syncIntervalBytes = syncIntervalBytes
     this.#fileSystem = fileSystem
     this.#log = log
     this.#now = now
@@ -92,15 +130,22 @@ export class DiskBlobStore implements BlobStore {
   async open(sha256: string): Promise<OpenBlob | undefined> {
     const ref = this.#table.get(sha256)
     if (!ref) return undefined
+    // From here on it is not let go of; whoever was letting go of it before has taken it out of the table.
+    const lease = this.#readers.begin(sha256)
     let file: OpenedFile | undefined
     try {
       file = await this.#files.open(sha256)
-      if ((await file.sizeBytes()) === ref.sizeBytes) return new DiskOpenBlob(ref, file)
+      if ((await file.sizeBytes()) === ref.sizeBytes && !lease.isBroken) {
+        this.#noteUse(sha256)
+        return new DiskOpenBlob(ref, file, lease)
+      }
       await file.close()
     } catch (cause) {
+      lease.end()
       await file?.close().catch(() => {})
       if (!hasCode(cause, 'ENOENT')) throw storeFailure(`cannot open blob ${sha256}`, cause)
     }
+    lease.end()
     await this.#missOrSetAside(ref)
     return undefined
   }
@@ -115,59 +160,262 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async receive(expected: ExpectedBlob): Promise<DiskPartialBlob> {
-    if (this.#isClosing) throw new MirrorError('CLOSING', 'the store is closing and receives nothing new')
+    this.#checkOpen()
     try {
       return await this.#admitting.run(async () => {
-        await this.#checkRoom(expected)
-        return await this.#startPartial(expected)
+        const name = resumableName(expected)
+        // Whoever had the place before is about to leave it, with or without its bytes.
+        const before = name === undefined ? undefined : this.#named.get(name)
+        await before?.leaving?.catch(() => {})
+        return await this.#startPartial(expected, name !== undefined && this.#named.has(name) ? undefined : name)
       })
     } catch (cause) {
       throw storeFailure(`cannot receive a blob of ${expected.sizeBytes} bytes`, cause)
     }
   }
 
-  async #startPartial(expected: ExpectedBlob): Promise<DiskPartialBlob> {
-    const path = join(this.#partialDirectory, randomUUID())
-    const file = await this.#fileSystem.open(path, 'create')
+  async #startPartial(expected: ExpectedBlob, name: string | undefined): Promise<DiskPartialBlob> {
+    const hereBytes = name === undefined ? 0 : this.#partialFiles.bytesLeftOf(name)
+    await this.#checkRoom(expected.sizeBytes - hereBytes)
+    const place =
+      name === undefined
+        ? await this.#partialFiles.createAnonymous()
+        : await this.#partialFiles.openNamed(name, expected)
     try {
       // Fails when the store was closed while we waited for the disk.
-      const partial = new DiskPartialBlob(expected, path, file, this.#pool.begin(path), this.#partialOwner)
+      const partial = new DiskPartialBlob(expected, place, this.#ownerOf(name))
       this.#partials.add(partial)
+      if (name !== undefined) this.#named.set(name, partial)
       return partial
     } catch (cause) {
-      await file.close()
-      await this.#fileSystem.remove(path)
+      await place.journal?.close()
+      await place.file.close()
+      if (hereBytes > 0) await this.#partialFiles.suspend(place)
+      else await this.#partialFiles.drop(place)
       throw cause
     }
   }
 
-  /** Waits for blobs that are getting their names, and drops what is still being received. */
+  suspended(): Iterable<SuspendedBlob> {
+    return this.#partialFiles.suspended
+  }
+
+  async reclaim(untouchedSinceMs: number): Promise<number> {
+    try {
+      return await this.#admitting.run(() => this.#partialFiles.reclaim(untouchedSinceMs))
+    } catch (cause) {
+      throw storeFailure('cannot remove what is left of old downloads', cause)
+    }
+  }
+
+  async freeBytes(): Promise<number> {
+    try {
+      const { freeBytes, promisedBytes } = await this.#room()
+      return Math.max(0, freeBytes - promisedBytes)
+    } catch (cause) {
+      throw storeFailure(`cannot see what is free in ${this.#partialDirectory}`, cause)
+    }
+  }
+
+  async letGo(sha256: string): Promise<boolean> {
+    return await this.#naming.run(async () => {
+      const row = this.#rowOf(sha256)
+      if (!row || this.#readers.has(sha256)) return false
+      // Out of the table first, so that nobody opens it while it goes.
+      this.#dropFromMemory(sha256)
+      try {
+        await this.#files.remove(sha256)
+      } catch (cause) {
+        // Whatever became of it: `open` looks again.
+        this.#table.set(row.ref, row.usedMs)
+        throw storeFailure(`cannot let go of blob ${sha256}`, cause)
+      }
+      await this.#index.delete(sha256)
+      return true
+    })
+  }
+
+  lastUsedMs(sha256: string): number | undefined {
+    return this.#table.usedMs(sha256)
+  }
+
+  async examine(sha256: string, options: ExamineOptions): Promise<Examination | undefined> {
+    this.#checkOpen()
+    try {
+      const examination = await this.#examine(sha256, options)
+      return this.#table.get(sha256) && examination
+    } catch (cause) {
+      options.signal.throwIfAborted()
+      // It was let go of, or taken out of service, while it was read.
+      if (!this.#table.get(sha256)) return undefined
+      throw storeFailure(`cannot examine blob ${sha256}`, cause)
+    }
+  }
+
+  async isChunkGood(sha256: string, chunkIndex: number, bytes: Uint8Array): Promise<boolean> {
+    if (!this.#chunkHashes.has(sha256)) {
+      const fingerprint = await this.fingerprint(sha256)
+      if (!fingerprint || !this.#table.get(sha256)) return false
+      this.#chunkHashes.set(sha256, fingerprint.chunks)
+    }
+    return this.#chunkHashes.get(sha256, chunkIndex)?.equals(createHash('sha256').update(bytes).digest()) ?? false
+  }
+
+  async quarantine(sha256: string, evidence: object): Promise<void> {
+    if (!this.#table.get(sha256)) return
+    this.#dropFromMemory(sha256)
+    this.#readers.break(sha256)
+    await this.#naming.run(async () => {
+      // While we waited for our turn its bytes may have come anew, and are good.
+      if (this.#table.get(sha256)) return
+      try {
+        await this.#setAside(sha256, evidence)
+        await this.#index.delete(sha256)
+      } catch (cause) {
+        throw storeFailure(`cannot move blob ${sha256} to quarantine`, cause)
+      }
+    })
+  }
+
+  async repair(sha256: string, goodChunks: ReadonlyMap<number, Uint8Array>): Promise<void> {
+    this.#checkOpen()
+    try {
+      await this.#repair(sha256, goodChunks)
+    } catch (cause) {
+      throw storeFailure(`cannot repair blob ${sha256}`, cause)
+    }
+  }
+
+  async #repair(sha256: string, goodChunks: ReadonlyMap<number, Uint8Array>): Promise<void> {
+    const damaged = await this.#findDamaged(sha256)
+    const { sizeBytes } = damaged
+    const promise = { awaitedBytes: sizeBytes }
+    await this.#admitting.run(async () => {
+      await this.#checkRoom(sizeBytes)
+      this.#mending.add(promise)
+    })
+    const path = join(this.#partialDirectory, randomUUID())
+    try {
+      await copyMended({ ...damaged, to: path, goodChunks, fileSystem: this.#fileSystem })
+      const measured = await this.#pool.begin(path).finish(sizeBytes)
+      if (measured.sha256 !== sha256) {
+        throw new MirrorError('STORE_BROKEN', `with the good chunks it has sha256 ${measured.sha256} still`)
+      }
+      const { sha1, md5, chunks } = measured
+      const fingerprint = { sizeBytes, sha256, sha1, md5, keptMs: damaged.keptMs, chunks }
+      await this.#naming.run(async () => {
+        await this.#files.replace(path, fingerprint)
+        this.#chunkHashes.delete(sha256)
+        await this.#take(fingerprint)
+      })
+    } finally {
+      this.#mending.delete(promise)
+      // It has its name already, or is of no use; if the disk refuses, it is swept at the next start.
+      await this.#fileSystem.remove(path).catch(() => {})
+    }
+  }
+
+  /** The file to mend, and how long it was when it was whole. */
+  async #findDamaged(sha256: string): Promise<{ path: string; sizeBytes: number; keptMs: number }> {
+    const ref = this.#table.get(sha256)
+    if (ref) return { path: this.#files.pathOf(sha256), sizeBytes: ref.sizeBytes, keptMs: ref.keptMs }
+    const found = await this.#files.findQuarantined(sha256)
+    if (!found) throw new MirrorError('STORE_BROKEN', 'nothing of it is here')
+    const { path, fingerprint, sizeBytes } = found
+    const keptMs = fingerprint?.keptMs ?? this.#thisSecondMs()
+    return { path, sizeBytes: fingerprint?.sizeBytes ?? sizeBytes, keptMs }
+  }
+
+  async #examine(sha256: string, options: ExamineOptions): Promise<Examination | undefined> {
+    const ref = this.#table.get(sha256)
+    const facts = ref && (await this.#files.describe(sha256))
+    if (!ref || !facts) return undefined
+    const written = await this.#files.readFingerprint(sha256)
+    const fingerprint = written?.sizeBytes === ref.sizeBytes ? written : undefined
+    const chunkCount = Math.ceil(ref.sizeBytes / CHUNK_BYTES)
+    // Without a fingerprint only the whole can be compared.
+    const fromChunk = fingerprint ? Math.min(options.fromChunk ?? 0, chunkCount) : 0
+    const sizeBytes = Math.min(facts.sizeBytes, ref.sizeBytes)
+    const read = await readChunks(this.#pool, {
+      ...options,
+      path: this.#files.pathOf(sha256),
+      sizeBytes,
+      fromChunk: Math.min(fromChunk, Math.ceil(sizeBytes / CHUNK_BYTES)),
+      digests: ['sha256'],
+    })
+    const isOfItsSize = facts.sizeBytes === ref.sizeBytes
+    const isWhole = fromChunk > 0 ? undefined : isOfItsSize && read.digests?.sha256 === sha256
+    const all = Array.from({ length: chunkCount }, (_, index) => index)
+    const damagedChunks = fingerprint
+      ? all.filter((index) => index >= fromChunk && read.hashes[index] !== fingerprint.chunks[index])
+      : all
+    if (!isWhole) {
+      const isExplained = damagedChunks.length > 0 || !isOfItsSize || isWhole === undefined
+      if (fingerprint && isExplained) return { damagedChunks, isWhole, fingerprint: 'good' }
+      return { damagedChunks: all, isWhole, fingerprint: 'lost' }
+    }
+    if (fingerprint && damagedChunks.length === 0) return { damagedChunks, isWhole, fingerprint: 'good' }
+    // The name proves the bytes: it is the list that was wrong, or missing.
+    await this.#naming.run(async () => {
+      const measured = await this.#measureAgain(sha256, facts)
+      if (!measured || !this.#table.get(sha256)) return
+      this.#table.set(measured, this.#table.usedMs(sha256)!)
+      this.#chunkHashes.delete(sha256)
+      await this.#index.put([this.#rowOf(sha256)!])
+    })
+    return { damagedChunks: [], isWhole, fingerprint: 'measured again' }
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosing) throw new MirrorError('CLOSING', 'the store is closing and takes nothing new')
+  }
+
+  /** Waits for blobs that are getting their names; what is still being received is left for the next start. */
   async close(): Promise<void> {
     this.#isClosing = true
     this.#pool.refuseNew()
     await this.#admitting.idle()
-    await Promise.allSettled([...this.#partials].map((partial) => partial.close()))
+    await Promise.allSettled([...this.#partials].map((partial) => partial.suspend()))
     await this.#naming.idle()
     await this.#pool.close()
+    await this.#index.put([...this.#newlyUsed].flatMap((sha256) => this.#rowOf(sha256) ?? []))
     await this.#index.close()
   }
 
   /** Every blob under way has its room spoken for, so that two which fit singly but not together do not both start. */
-  async #checkRoom({ sizeBytes }: ExpectedBlob): Promise<void> {
-    const freeBytes = await this.#fileSystem.freeBytes(this.#partialDirectory)
-    let promisedBytes = HEADROOM_BYTES
-    for (const partial of this.#partials) promisedBytes += partial.awaitedBytes
-    if (sizeBytes <= freeBytes - promisedBytes) return
+  async #checkRoom(wantedBytes: number): Promise<void> {
+    const { freeBytes, promisedBytes } = await this.#room()
+    if (wantedBytes <= freeBytes - promisedBytes) return
     throw new MirrorError(
       'STORE_FULL',
-      `no room for a blob of ${sizeBytes} bytes: ${freeBytes} are free, ${promisedBytes} of them promised to others`,
+      `no room for ${wantedBytes} bytes: ${freeBytes} are free, ${promisedBytes} of them promised to others`,
     )
   }
 
-  readonly #partialOwner: PartialOwner = {
-    admit: (path, measured) => this.#naming.run(() => this.#admit(path, measured)),
-    remove: (path) => this.#fileSystem.remove(path),
-    onClosed: (partial) => this.#partials.delete(partial),
+  async #room(): Promise<{ freeBytes: number; promisedBytes: number }> {
+    const freeBytes = await this.#fileSystem.freeBytes(this.#partialDirectory)
+    let promisedBytes = HEADROOM_BYTES
+    for (const { awaitedBytes } of [...this.#partials, ...this.#mending]) promisedBytes += awaitedBytes
+    return { freeBytes, promisedBytes }
+  }
+
+  #ownerOf(name: string | undefined): PartialOwner {
+    return {
+      log: this.#log,
+      now: this.#now,
+      syncIntervalBytes: this.#syncIntervalBytes,
+      measure: (path) => this.#pool.begin(path),
+      digest: (path, algorithm, sizeBytes) => this.#pool.digest(path, algorithm, sizeBytes),
+      sync: (place) => this.#partialFiles.sync(place),
+      admit: (path, measured) => this.#naming.run(() => this.#admit(path, measured)),
+      clear: (place) => this.#partialFiles.clear(place),
+      drop: (place) => this.#partialFiles.drop(place),
+      onLeft: async (place, isSuspended) => {
+        if (isSuspended) await this.#partialFiles.suspend(place)
+        if (name !== undefined) this.#named.delete(name)
+      },
+      onClosed: (partial) => this.#partials.delete(partial),
+    }
   }
 
   async #admit(path: string, measured: Measured & { readonly sizeBytes: number }): Promise<Fingerprint> {
@@ -184,12 +432,38 @@ export class DiskBlobStore implements BlobStore {
         `sha1:${sha1} is forged: a blob with it and sha256:${twin.sha256} is kept, these bytes have sha256:${sha256}`,
       )
     }
-    const keptMs = Math.floor(this.#now() / 1000) * 1000
-    const fingerprint = { sizeBytes, sha256, sha1, md5, keptMs, chunks }
+    const fingerprint = { sizeBytes, sha256, sha1, md5, keptMs: this.#thisSecondMs(), chunks }
     await this.#files.adopt(path, fingerprint)
-    this.#table.set(fingerprint)
-    await this.#index.put([fingerprint])
+    await this.#take(fingerprint)
     return fingerprint
+  }
+
+  async #take(fingerprint: Fingerprint): Promise<void> {
+    const row = { ref: fingerprint, usedMs: this.#now() }
+    this.#table.set(row.ref, row.usedMs)
+    this.#newlyUsed.delete(fingerprint.sha256)
+    await this.#index.put([row])
+  }
+
+  #noteUse(sha256: string): void {
+    const before = this.#table.usedMs(sha256)
+    if (before === undefined) return
+    const now = this.#now()
+    this.#table.setUsed(sha256, now)
+    this.#newlyUsed.add(sha256)
+    if (Math.floor(now / USE_RESOLUTION_MS) === Math.floor(before / USE_RESOLUTION_MS)) return
+    this.#newlyUsed.delete(sha256)
+    // Not waited for: nobody's reading should wait for it, and it never fails.
+    void this.#index.put([this.#rowOf(sha256)!])
+  }
+
+  #rowOf(sha256: string): BlobRow | undefined {
+    const ref = this.#table.get(sha256)
+    return ref && { ref, usedMs: this.#table.usedMs(sha256)! }
+  }
+
+  #thisSecondMs(): number {
+    return Math.floor(this.#now() / 1000) * 1000
   }
 
   /** Not if its file has gone or lost its size: then good bytes have just come to take its place. */
@@ -203,10 +477,12 @@ export class DiskBlobStore implements BlobStore {
   async #missOrSetAside({ sha256, sizeBytes }: BlobRef): Promise<void> {
     await this.#naming.run(async () => {
       try {
+        if (!this.#table.get(sha256)) return
         const facts = await this.#files.describe(sha256)
         // Meanwhile it may have been received anew.
         if (facts?.sizeBytes === sizeBytes) return
-        if (facts) await this.#setAside(sha256, `it has ${facts.sizeBytes} bytes instead of ${sizeBytes}`)
+        const reason = `it has ${facts?.sizeBytes} bytes instead of ${sizeBytes}`
+        if (facts) await this.#setAside(sha256, { reason })
         else this.#log.error({ sha256 }, 'a blob has vanished from the disk; it is no longer served')
         await this.#forget(sha256)
       } catch (cause) {
@@ -216,35 +492,43 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async #forget(sha256: string): Promise<void> {
-    this.#table.delete(sha256)
+    this.#dropFromMemory(sha256)
     await this.#index.delete(sha256)
   }
 
-  async #setAside(sha256: string, reason: string): Promise<void> {
-    const quarantine = await this.#files.setAside(sha256)
-    this.#log.error({ sha256, reason, quarantine }, 'a blob is not what its name says; it is set aside and not served')
+  #dropFromMemory(sha256: string): void {
+    this.#table.delete(sha256)
+    this.#newlyUsed.delete(sha256)
+    this.#chunkHashes.delete(sha256)
+  }
+
+  async #setAside(sha256: string, evidence: object): Promise<void> {
+    const quarantine = await this.#files.setAside(sha256, evidence, this.#now())
+    this.#log.error(
+      { sha256, evidence, quarantine },
+      'a blob is not what its name says; it is set aside and not served',
+    )
   }
 
   /** Makes the table agree with the names on disk, and the index with the table. */
   async #takeStock(): Promise<void> {
     const rows = new BlobTable()
-    const { isDamaged } = await this.#index.read((ref) => rows.set(ref))
+    const { isDamaged } = await this.#index.read(({ ref, usedMs }) => rows.set(ref, usedMs))
     const missing: string[] = []
     for await (const { sha256s, strangers } of this.#files.shelves()) {
       for (const path of strangers) this.#log.warn({ path }, 'this is not the name of a blob, and left alone')
       for (const sha256 of sha256s) {
         const ref = rows.get(sha256)
-        if (ref) this.#table.set(ref)
+        if (ref) this.#table.set(ref, rows.usedMs(sha256)!)
         else missing.push(sha256)
         rows.delete(sha256)
       }
     }
     if (missing.length > 0) this.#log.info({ blobs: missing.length }, 'taking up blobs that the index does not know')
-    const recovered: Fingerprint[] = []
+    const recovered: string[] = []
     await forEachConcurrently(missing, RECOVERIES_AT_A_TIME, async (sha256) => {
       try {
-        const fingerprint = await this.#recover(sha256)
-        if (fingerprint) recovered.push({ ...fingerprint, chunks: [] })
+        if (await this.#recover(sha256)) recovered.push(sha256)
       } catch (error) {
         // One unreadable file is no reason to serve nothing.
         this.#log.error({ sha256, err: error }, 'a blob cannot be read; it is not served')
@@ -253,11 +537,15 @@ export class DiskBlobStore implements BlobStore {
     if (isDamaged) {
       this.#log.warn({ blobs: this.#table.count }, 'the index was damaged and is written anew')
       await this.#index.reset()
-      await this.#index.put(this.#table.all())
+      await this.#index.put(this.#rows())
       return
     }
     for (const { sha256 } of rows.all()) await this.#index.delete(sha256)
-    await this.#index.put(recovered)
+    await this.#index.put(recovered.flatMap((sha256) => this.#rowOf(sha256) ?? []))
+  }
+
+  *#rows(): Generator<BlobRow> {
+    for (const ref of this.#table.all()) yield { ref, usedMs: this.#table.usedMs(ref.sha256)! }
   }
 
   /**
@@ -276,7 +564,8 @@ export class DiskBlobStore implements BlobStore {
     const twin = this.#table.matching({ algorithm: 'sha1', hex: fingerprint.sha1 }).find((ref) => ref.sha256 !== sha256)
     if (twin)
       this.#log.error({ sha1: fingerprint.sha1, sha256s: [twin.sha256, sha256] }, 'two blobs have the same sha1')
-    this.#table.set(fingerprint)
+    // When it was last used is known of one that was here already; of others it is not earlier than this.
+    this.#table.set(fingerprint, this.#table.usedMs(sha256) ?? fingerprint.keptMs)
     return fingerprint
   }
 
@@ -287,7 +576,7 @@ export class DiskBlobStore implements BlobStore {
     this.#log.warn({ sha256, sizeBytes }, 'a blob has no usable fingerprint and is measured again')
     const measured = await this.#pool.begin(this.#files.pathOf(sha256)).finish(sizeBytes)
     if (measured.sha256 !== sha256) {
-      await this.#setAside(sha256, `its bytes have sha256 ${measured.sha256}`)
+      await this.#setAside(sha256, { reason: `its bytes have sha256 ${measured.sha256}` })
       return undefined
     }
     const { sha1, md5, chunks } = measured
@@ -295,26 +584,5 @@ export class DiskBlobStore implements BlobStore {
     const fingerprint = { sizeBytes, sha256, sha1, md5, keptMs, chunks }
     await this.#files.writeFingerprint(fingerprint)
     return fingerprint
-  }
-}
-
-class DiskOpenBlob implements OpenBlob {
-  readonly ref: BlobRef
-  readonly #file: OpenedFile
-  #closing: Promise<void> | undefined
-
-  constructor(ref: BlobRef, file: OpenedFile) {
-    this.ref = ref
-    this.#file = file
-  }
-
-  read(buffer: Uint8Array, positionBytes: number): Promise<number> {
-    const wanted = buffer.subarray(0, Math.max(0, Math.min(buffer.length, this.ref.sizeBytes - positionBytes)))
-    return readPromised(this.#file, wanted, positionBytes, `blob ${this.ref.sha256}`)
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#file.close()
-    return this.#closing
   }
 }

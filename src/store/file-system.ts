@@ -17,6 +17,8 @@ export interface FileSystem {
   remove(path: string): Promise<void>
   /** Harmless when it is there already. Its parent must be. */
   makeDirectory(path: string): Promise<void>
+  /** It must be empty. */
+  removeDirectory(path: string): Promise<void>
   /** Names without their path, in no order. */
   list(path: string): Promise<string[]>
   /** `undefined` when there is nothing of that name. */
@@ -44,6 +46,8 @@ export interface OpenedFile {
 export interface FileFacts {
   readonly isDirectory: boolean
   readonly sizeBytes: number
+  /** What it takes of the disk: less than its size where nothing was ever written. */
+  readonly sizeOnDiskBytes: number
   readonly modifiedMs: number
 }
 
@@ -67,12 +71,20 @@ export const nodeFileSystem: FileSystem = {
     }
   },
 
+  removeDirectory: (path) => fs.rmdir(path),
+
   list: (path) => fs.readdir(path),
 
   async describe(path) {
     try {
       const found = await fs.stat(path)
-      return { isDirectory: found.isDirectory(), sizeBytes: found.size, modifiedMs: found.mtimeMs }
+      return {
+        isDirectory: found.isDirectory(),
+        sizeBytes: found.size,
+        // stat(2): st_blocks counts 512 bytes, whatever the file system's own blocks are.
+        sizeOnDiskBytes: found.blocks * 512,
+        modifiedMs: found.mtimeMs,
+      }
     } catch (cause) {
       if (hasCode(cause, 'ENOENT')) return undefined
       throw cause

@@ -1,4 +1,4 @@
-// Runs in a worker thread: measures files that may still be growing, so that the event loop has no part in it.
+// Runs in a worker thread: measures files, which may still be growing, so that the event loop has no part in it.
 //
 // Plain JavaScript with checked types, because a worker is started from a file: this one is the same file under `src/`
 // (tests, tsx) and under `dist/`, and needs no loader in either.
@@ -7,23 +7,37 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 
+/** @typedef {'sha256' | 'sha1' | 'md5'} Algorithm */
+
 /**
  * What the main thread asks: `begin`, then `grown` any number of times (that many bytes can be read now), then `finish`
  * (that is all of it) or `cancel`.
  *
+ * `digests` are taken of all that is read, from `startBytes` on, and of each chunk a SHA-256 if `takesChunks`; each is
+ * told at once if `tellsChunks`.
+ *
+ * @typedef {object} BeginRequest
+ * @property {number} id
+ * @property {'begin'} kind
+ * @property {string} path
+ * @property {number} chunkBytes
+ * @property {number} startBytes a multiple of `chunkBytes`
+ * @property {readonly Algorithm[]} digests
+ * @property {boolean} takesChunks
+ * @property {boolean} tellsChunks
+ *
  * @typedef {(
- *   | { id: number, kind: 'begin', path: string, chunkBytes: number }
+ *   | BeginRequest
  *   | { id: number, kind: 'grown' | 'finish', sizeBytes: number }
  *   | { id: number, kind: 'cancel' }
  * )} HashRequest
  *
  * @typedef {object} Measured
- * @property {string} sha256 lower-case hex, as are all of them
- * @property {string} sha1
- * @property {string} md5
- * @property {string[]} chunks the SHA-256 of every `chunkBytes`; the last one may be short
+ * @property {Partial<Record<Algorithm, string>>} digests those asked for; lower-case hex
+ * @property {string[]} chunks the SHA-256 of every `chunkBytes`, if asked for; the last one may be short
  *
  * @typedef {(
+ *   | { id: number, kind: 'chunk', sha256: string }
  *   | { id: number, kind: 'measured', measured: Measured }
  *   | { id: number, kind: 'failed', message: string, code: string | undefined }
  * )} HashAnswer
@@ -31,23 +45,19 @@ import { parentPort } from 'node:worker_threads'
 
 /** A file being measured. Holds its descriptor from `begin` on, so that renaming or removing the file does not matter. */
 class Job {
-  /**
-   * @param {number} id
-   * @param {string} path
-   * @param {number} chunkBytes
-   */
-  constructor(id, path, chunkBytes) {
-    this.id = id
-    this.path = path
-    this.chunkBytes = chunkBytes
-    this.descriptor = openSync(path, 'r')
-    this.sha256 = createHash('sha256')
-    this.sha1 = createHash('sha1')
-    this.md5 = createHash('md5')
+  /** @param {BeginRequest} request */
+  constructor(request) {
+    this.id = request.id
+    this.path = request.path
+    this.chunkBytes = request.chunkBytes
+    this.takesChunks = request.takesChunks
+    this.tellsChunks = request.tellsChunks
+    this.descriptor = openSync(request.path, 'r')
+    this.hashes = request.digests.map((algorithm) => ({ algorithm, hash: createHash(algorithm) }))
     /** @type {string[]} */
     this.chunks = []
-    this.measuredBytes = 0
-    this.availableBytes = 0
+    this.measuredBytes = request.startBytes
+    this.availableBytes = request.startBytes
     this.isWhole = false
   }
 
@@ -72,21 +82,20 @@ class Job {
       if (readBytes === 0) throw new Error(`${this.path} ends at ${position} of ${this.availableBytes} bytes`)
       filledBytes += readBytes
     }
-    this.sha256.update(chunk)
-    this.sha1.update(chunk)
-    this.md5.update(chunk)
-    this.chunks.push(createHash('sha256').update(chunk).digest('hex'))
+    for (const { hash } of this.hashes) hash.update(chunk)
     this.measuredBytes += chunk.length
+    if (!this.takesChunks) return
+    const sha256 = createHash('sha256').update(chunk).digest('hex')
+    this.chunks.push(sha256)
+    if (this.tellsChunks) answer({ id: this.id, kind: 'chunk', sha256 })
   }
 
   /** @returns {Measured} */
   result() {
-    return {
-      sha256: this.sha256.digest('hex'),
-      sha1: this.sha1.digest('hex'),
-      md5: this.md5.digest('hex'),
-      chunks: this.chunks,
-    }
+    /** @type {Partial<Record<Algorithm, string>>} */
+    const digests = {}
+    for (const { algorithm, hash } of this.hashes) digests[algorithm] = hash.digest('hex')
+    return { digests, chunks: this.chunks }
   }
 
   close() {
@@ -152,7 +161,7 @@ function handle(request) {
   if (request.kind === 'begin') {
     if (scratch.length < request.chunkBytes) scratch = Buffer.alloc(request.chunkBytes)
     try {
-      jobs.set(request.id, new Job(request.id, request.path, request.chunkBytes))
+      jobs.set(request.id, new Job(request))
     } catch (error) {
       fail(request.id, error)
     }

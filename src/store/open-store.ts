@@ -1,4 +1,5 @@
 import type { Log } from '../parts/log.js'
+import { bootIdentity } from './boot-identity.js'
 import { ClaimLog } from './claim-log.js'
 import { DataDirectory, type Migration } from './data-directory.js'
 import { DiskBlobStore } from './disk-blob-store.js'
@@ -17,6 +18,10 @@ export interface OpenStoreOptions {
   readonly migrations?: readonly Migration[]
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number
+  /** For tests: which start of the machine this is; see boot-identity.ts. */
+  readonly boot?: string
+  /** For tests: after how many bytes a download is synced. */
+  readonly syncIntervalBytes?: number
 }
 
 /**
@@ -25,7 +30,7 @@ export interface OpenStoreOptions {
  *   release or not ours; STORE_FULL, STORE_BROKEN.
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
-  const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now } = options
+  const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now, syncIntervalBytes } = options
   const closers: (() => Promise<void>)[] = []
   const closeAll = async () => {
     let failure: { readonly error: unknown } | undefined
@@ -40,7 +45,12 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     const data = await DataDirectory.open(directory, { fileSystem, log, ...(migrations && { migrations }) })
     closers.push(() => data.close())
     const places = { root: data.path, partial: data.partial, fileSystem, log }
-    const blobs = await DiskBlobStore.open({ ...places, now })
+    const blobs = await DiskBlobStore.open({
+      ...places,
+      now,
+      boot: options.boot ?? (await bootIdentity()),
+      ...(syncIntervalBytes !== undefined && { syncIntervalBytes }),
+    })
     closers.push(() => blobs.close())
     const images = await DiskImageStore.open(places)
     closers.push(() => images.close())

@@ -18,8 +18,8 @@ function blob(number: number): BlobRef {
 
 describe('BlobTable', () => {
   it('gives rows back as they were, the largest sizes too', () => {
-    const ref = { ...blob(7), sizeBytes: Number.MAX_SAFE_INTEGER }
-    expect(decodeRow(encodeRow(ref))).toEqual(ref)
+    const row = { ref: { ...blob(7), sizeBytes: Number.MAX_SAFE_INTEGER }, usedMs: 1_800_000_000_123 }
+    expect(decodeRow(encodeRow(row))).toEqual(row)
   })
 
   it('answers as a list would, whatever is set and deleted', () => {
@@ -34,7 +34,7 @@ describe('BlobTable', () => {
             table.delete(ref.sha256)
             model.delete(ref.sha256)
           } else {
-            table.set(ref)
+            table.set(ref, number)
             model.set(ref.sha256, ref)
           }
         }
@@ -44,6 +44,7 @@ describe('BlobTable', () => {
         for (let number = 0; number <= 200; number++) {
           const { sha256, sha1, md5 } = blob(number)
           expect(table.get(sha256)).toEqual(model.get(sha256))
+          expect(table.usedMs(sha256)).toBe(model.has(sha256) ? number : undefined)
           const having = (key: 'sha1' | 'md5', hex: string) => [...model.values()].filter((ref) => ref[key] === hex)
           expect(sorted(table.matching({ algorithm: 'sha1', hex: sha1 }))).toEqual(sorted(having('sha1', sha1)))
           expect(sorted(table.matching({ algorithm: 'md5', hex: md5 }))).toEqual(sorted(having('md5', md5)))
@@ -55,14 +56,24 @@ describe('BlobTable', () => {
 
   it('grows beyond its first size', () => {
     const table = new BlobTable()
-    for (let number = 0; number < 5000; number++) table.set(blob(number))
+    for (let number = 0; number < 5000; number++) table.set(blob(number), number)
     expect(table.count).toBe(5000)
     for (let number = 0; number < 5000; number++) expect(table.get(blob(number).sha256)).toEqual(blob(number))
   })
 
+  it('knows when a blob was last used', () => {
+    const table = new BlobTable()
+    table.set(blob(1), 100)
+    table.setUsed(blob(1).sha256, 200)
+    table.setUsed(blob(2).sha256, 300)
+    expect(table.usedMs(blob(1).sha256)).toBe(200)
+    expect(table.get(blob(1).sha256)).toEqual(blob(1))
+    expect(table.usedMs(blob(2).sha256)).toBeUndefined()
+  })
+
   it('finds nothing by a digest of the wrong length', () => {
     const table = new BlobTable()
-    table.set(blob(1))
+    table.set(blob(1), 1)
     expect(table.get('')).toBeUndefined()
     expect(table.get(blob(1).sha256.slice(2))).toBeUndefined()
   })

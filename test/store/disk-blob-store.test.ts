@@ -233,7 +233,7 @@ describe('DiskBlobStore', () => {
       expect(rig.log.lines).toContainEqual(
         expect.objectContaining({ level: 'error', facts: expect.objectContaining({ sha256 }) }),
       )
-      expect(await fs.readdir(rig.at('quarantine'))).toHaveLength(2)
+      expect(await fs.readdir(rig.at('quarantine'))).toHaveLength(3)
       await receive(blobs, expectedOf(bytes, 'sha1'), bytes) // and the good bytes are welcome again
       expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
     })
@@ -245,8 +245,9 @@ describe('DiskBlobStore', () => {
       expect(await blobs.open(sha256)).toBeUndefined()
       expect(blobs.find(digestOf('sha1', bytes))).toBeUndefined()
       expect((await fs.readdir(rig.at('quarantine'))).sort()).toEqual([
-        expect.stringMatching(new RegExp(`^${sha256}-.{36}$`)),
-        expect.stringMatching(/\.json$/),
+        expect.stringMatching(new RegExp(`^${sha256}-\\d{8}T\\d{9}Z-[0-9a-f]{8}$`)),
+        expect.stringMatching(/\.fingerprint\.json$/),
+        expect.stringMatching(/[0-9a-f]\.json$/),
       ])
       expect([...(await rig.open()).blobs.all()]).toEqual([])
     })
@@ -420,7 +421,7 @@ describe('DiskBlobStore', () => {
     const partial = await blobs.receive(expectedOf(bytes, 'sha1'))
     await partial.append(bytes.subarray(0, 1000))
     const [name] = await fs.readdir(rig.at('partial'))
-    const file = await fs.open(rig.at('partial', name!), 'r+')
+    const file = await fs.open(rig.at('partial', name!, 'bytes'), 'r+')
     await file.write(Buffer.from('rot'), 0, 3, 500)
     await file.close()
     await partial.append(bytes.subarray(1000))
@@ -439,7 +440,7 @@ describe('DiskBlobStore', () => {
     expect(await fs.readdir(rig.at('partial'))).toEqual([])
   })
 
-  it('drops what is still being received when it is closed, keeps what is being kept, and takes nothing new', async () => {
+  it('leaves what is still being received when it is closed, keeps what is being kept, and takes nothing new', async () => {
     const rig = await makeRig()
     const store = await rig.open()
     const [arriving, whole] = await Promise.all([
@@ -452,6 +453,12 @@ describe('DiskBlobStore', () => {
     await rig.close()
     expect((await keeping).sha256).toBe(sha256)
     await expect(store.blobs.receive(expectedOf(bytes, 'sha1'))).rejects.toMatchObject({ code: 'CLOSING' })
-    expect([...(await rig.open()).blobs.all()].map((ref) => ref.sha256)).toEqual([sha256])
+    const { blobs } = await rig.open()
+    expect([...blobs.all()].map((ref) => ref.sha256)).toEqual([sha256])
+    expect([...blobs.suspended()]).toMatchObject([{ expected: expectedOf(bytes, 'sha256'), receivedBytes: 100 }])
+    const again = await blobs.receive(expectedOf(bytes, 'sha256'))
+    await again.append(bytes.subarray(100))
+    expect((await again.keep()).sha256).toBe(sha256)
+    await again.close()
   })
 })

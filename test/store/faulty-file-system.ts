@@ -53,6 +53,11 @@ export class FaultyFileSystem implements FileSystem {
     await nodeFileSystem.makeDirectory(path)
   }
 
+  async removeDirectory(path: string): Promise<void> {
+    this.before('removeDirectory', path)
+    await nodeFileSystem.removeDirectory(path)
+  }
+
   async list(path: string): Promise<string[]> {
     this.before('list', path)
     return await nodeFileSystem.list(path)

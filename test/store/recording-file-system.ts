@@ -80,6 +80,11 @@ export class RecordingFileSystem implements FileSystem {
     this.#changes.push({ kind: 'makeDirectory', path: this.#below(path) })
   }
 
+  async removeDirectory(path: string): Promise<void> {
+    await nodeFileSystem.removeDirectory(path)
+    this.#changes.push({ kind: 'remove', path: this.#below(path) })
+  }
+
   async syncDirectory(path: string): Promise<void> {
     await nodeFileSystem.syncDirectory(path)
     this.#changes.push({ kind: 'syncDirectory', path: this.#below(path) })
