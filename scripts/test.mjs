@@ -1,7 +1,7 @@
 // npm test: everything CI says, on a fresh clone too. `npm test -- test/store` runs only those tests, after the same
 // checks; `--checks-only` (npm run check) runs no tests.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { binary, build, installPackages, root, say, succeeds } from './ready.mjs'
@@ -15,6 +15,9 @@ const PROGRAMS = {
   curl: 'curl',
   openssl: 'openssl',
 }
+
+/** Where Debian looks for a program that says which services may start (invoke-rc.d, deb-systemd-invoke). */
+const SERVICE_POLICY = '/usr/sbin/policy-rc.d'
 
 /** @type {{ name: string, check: () => boolean }[]} in the order in which a mistake is cheapest to see */
 const CHECKS = [
@@ -66,12 +69,30 @@ function installPrograms() {
     const environment = { DEBIAN_FRONTEND: 'noninteractive' }
     const install = () =>
       succeeds('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], environment)
-    if (!install() && succeeds('apt-get', ['update', '-q'], environment)) install()
+    withoutStartingServices(() => {
+      if (!install() && succeeds('apt-get', ['update', '-q'], environment)) install()
+    })
   } else say(`not root, or no apt-get: install them by hand (apt-get install ${missing.join(' ')})`)
 
   const still = missingPrograms()
   if (still.length > 0) say(`*** STILL MISSING: ${still.join(', ')}. Tests that need them will be SKIPPED. ***`)
   return still
+}
+
+/**
+ * Debian starts a server as soon as it is installed. Ours are for tests, which start their own, on ports of their own.
+ * A policy that is already there is its administrator's, and stays.
+ * @param {() => void} install
+ */
+function withoutStartingServices(install) {
+  if (existsSync(SERVICE_POLICY)) return install()
+  const policy = '#!/bin/sh\n# Of "npm test", while it installs packages. If it was left behind, remove it.\nexit 101\n'
+  writeFileSync(SERVICE_POLICY, policy, { flag: 'wx', mode: 0o755 })
+  try {
+    install()
+  } finally {
+    rmSync(SERVICE_POLICY, { force: true })
+  }
 }
 
 function missingPrograms() {
