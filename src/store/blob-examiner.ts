@@ -34,7 +34,8 @@ export async function readChunks(pool: HashPool, reading: ChunkReading): Promise
     const start = next
     const take = (sha256: string) => {
       hashes[next] = sha256
-      onChunk?.(next++)
+      onChunk?.(next)
+      next++
     }
     try {
       const result = await readOn(pool, reading, start, pace, take)

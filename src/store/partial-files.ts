@@ -80,8 +80,16 @@ export class PartialFiles {
       const place = await this.#resume(directory, expected)
       if (place) return place
     }
-    // What could not be removed when its time had come.
-    await this.#remove(directory)
+    try {
+      // What could not be removed when its time had come.
+      await this.#remove(directory)
+    } catch (error) {
+      this.#log.error(
+        { path: directory, err: error },
+        'something is in the way of a download, which is not resumable so',
+      )
+      return await this.createAnonymous()
+    }
     return await this.#create(directory, expected)
   }
 

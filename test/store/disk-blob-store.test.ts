@@ -283,6 +283,217 @@ describe('DiskBlobStore', () => {
     })
   })
 
+  describe('when a kept blob is damaged', () => {
+    const { signal } = new AbortController()
+    const content = randomBytes(5 * CHUNK_BYTES + 10)
+    const name = digestOf('sha256', content).hex
+    const chunk = (index: number) => content.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)
+
+    /** Changes a byte in each of those chunks. */
+    async function rigWithDamage(...chunks: number[]) {
+      const rig = await makeRig()
+      const { blobs } = await rig.open()
+      const fingerprint = await receive(blobs, expectedOf(content, 'sha1'), content)
+      const file = await fs.open(rig.blobPath(name), 'r+')
+      for (const index of chunks) {
+        const position = index * CHUNK_BYTES + 5
+        await file.write(Buffer.from([content[position]! ^ 1]), 0, 1, position)
+      }
+      await file.close()
+      return { ...rig, blobs, fingerprint }
+    }
+
+    it('is named chunk by chunk', async () => {
+      const { blobs } = await rigWithDamage(1, 5)
+      expect(await blobs.examine(name, { signal })).toEqual({
+        damagedChunks: [1, 5],
+        isWhole: false,
+        fingerprint: 'good',
+      })
+      expect(await blobs.examine(name, { signal, fromChunk: 2 })).toEqual({
+        damagedChunks: [5],
+        isWhole: undefined,
+        fingerprint: 'good',
+      })
+    })
+
+    it('is named from where it was cut, and when there is more than there was', async () => {
+      const { blobs, blobPath } = await rigWithDamage()
+      await fs.appendFile(blobPath(name), 'more')
+      expect(await blobs.examine(name, { signal })).toMatchObject({ damagedChunks: [], isWhole: false })
+      await fs.truncate(blobPath(name), 3 * CHUNK_BYTES + 1)
+      expect(await blobs.examine(name, { signal })).toMatchObject({ damagedChunks: [3, 4, 5], isWhole: false })
+      expect(await blobs.examine(name, { signal, fromChunk: 4 })).toMatchObject({ damagedChunks: [4, 5] })
+    })
+
+    it.each([
+      ['missing', (path: string) => fs.rm(path)],
+      ['damaged', (path: string) => fs.truncate(path, 100)],
+      [
+        'of other bytes',
+        async (path: string) => {
+          const { crc32: _, ...written } = JSON.parse(await fs.readFile(path, 'utf8')) as Fingerprint & {
+            crc32: string
+          }
+          await fs.writeFile(path, sealJson(JSON.stringify({ ...written, chunks: written.chunks.toReversed() })))
+        },
+      ],
+    ])('its fingerprint is taken anew when it is %s and the bytes are good', async (_state, damage) => {
+      const rig = await rigWithDamage()
+      await damage(rig.fingerprintPath(name))
+      expect(await rig.blobs.examine(name, { signal })).toEqual({
+        damagedChunks: [],
+        isWhole: true,
+        fingerprint: 'measured again',
+      })
+      expect(await rig.blobs.fingerprint(name)).toMatchObject({ chunks: rig.fingerprint.chunks })
+      expect(await rig.blobs.isChunkGood(name, 0, chunk(0))).toBe(true)
+    })
+
+    it('nobody can say where, when its fingerprint is lost as well', async () => {
+      const rig = await rigWithDamage(2)
+      await fs.rm(rig.fingerprintPath(name))
+      expect(await rig.blobs.examine(name, { signal })).toEqual({
+        damagedChunks: [0, 1, 2, 3, 4, 5],
+        isWhole: false,
+        fingerprint: 'lost',
+      })
+    })
+
+    it('is out of service from the moment it is quarantined, for readers and after a restart', async () => {
+      const rig = await rigWithDamage(1)
+      const reader = (await rig.blobs.open(name))!
+      const reading = reader.read(Buffer.alloc(10), 0)
+      const quarantining = rig.blobs.quarantine(name, { found: 'by a test', damagedChunks: [1] })
+      expect(rig.blobs.find(digestOf('sha1', content))).toBeUndefined()
+      expect(await rig.blobs.open(name)).toBeUndefined()
+      await expect(reading).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+      await quarantining
+      await expect(reader.read(Buffer.alloc(10), 0)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+      await reader.close()
+      await rig.blobs.quarantine(name, { again: true })
+
+      const names = (await fs.readdir(rig.at('quarantine'))).sort()
+      expect(names).toHaveLength(3)
+      const evidence = names.find((each) => /[0-9a-f]\.json$/.test(each))!
+      expect(JSON.parse(await fs.readFile(rig.at('quarantine', evidence), 'utf8'))).toMatchObject({
+        sha256: name,
+        evidence: { found: 'by a test', damagedChunks: [1] },
+      })
+      const { blobs } = await rig.open()
+      expect([...blobs.all()]).toEqual([])
+      await receive(blobs, expectedOf(content, 'sha1'), content) // and the good bytes are welcome again
+      expect((await readBlob(blobs, name))?.equals(content)).toBe(true)
+    })
+
+    it('is out of service even when the disk refuses to move it', async () => {
+      const rig = await rigWithDamage(1)
+      rig.fileSystem.before = (step) => {
+        if (step === 'rename') throw systemError('EROFS')
+      }
+      await expect(rig.blobs.quarantine(name, {})).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+      expect(await rig.blobs.open(name)).toBeUndefined()
+      rig.fileSystem.before = () => {}
+    })
+
+    it.each(['in quarantine', 'after a restart', 'still kept'])('is mended with its good chunks, %s', async (where) => {
+      const rig = await rigWithDamage(1, 5)
+      if (where !== 'still kept') await rig.blobs.quarantine(name, {})
+      const blobs = where === 'after a restart' ? (await rig.open()).blobs : rig.blobs
+      await blobs.repair(name, new Map([1, 5].map((index) => [index, chunk(index)])))
+      expect((await readBlob(blobs, name))?.equals(content)).toBe(true)
+      expect(await blobs.fingerprint(name)).toEqual(rig.fingerprint)
+      expect(await blobs.isChunkGood(name, 1, chunk(1))).toBe(true)
+      expect((await rig.open()).blobs.find(digestOf('sha1', content))?.sha256).toBe(name)
+    })
+
+    it('is mended with all of its chunks when nobody could say where', async () => {
+      const rig = await rigWithDamage(2)
+      await fs.rm(rig.fingerprintPath(name))
+      await rig.blobs.quarantine(name, {})
+      await fs.truncate(rig.at('quarantine', (await fs.readdir(rig.at('quarantine'))).sort()[0]!), content.length)
+      await rig.blobs.repair(name, new Map([0, 1, 2, 3, 4, 5].map((index) => [index, chunk(index)])))
+      expect((await readBlob(rig.blobs, name))?.equals(content)).toBe(true)
+    })
+
+    it('is mended where it was cut short', async () => {
+      const rig = await rigWithDamage()
+      await fs.truncate(rig.blobPath(name), 4 * CHUNK_BYTES)
+      await rig.blobs.quarantine(name, {})
+      await rig.blobs.repair(name, new Map([4, 5].map((index) => [index, chunk(index)])))
+      expect((await readBlob(rig.blobs, name))?.equals(content)).toBe(true)
+    })
+
+    it.each<[string, Map<number, Uint8Array>, string]>([
+      ['chunks are missing', new Map([[1, chunk(1)]]), 'still'],
+      [
+        'the chunks are wrong, too',
+        new Map([1, 5].map((index) => [index, Buffer.alloc(chunk(index).length)])),
+        'still',
+      ],
+      ['a chunk is too short', new Map([[1, chunk(1).subarray(1)]]), 'chunk 1'],
+    ])('stays where it is when %s', async (_fault, chunks, complaint) => {
+      const rig = await rigWithDamage(1, 5)
+      await rig.blobs.quarantine(name, {})
+      await expect(rig.blobs.repair(name, chunks)).rejects.toMatchObject({
+        code: 'STORE_BROKEN',
+        message: expect.stringContaining(complaint),
+      })
+      expect([...rig.blobs.all()]).toEqual([])
+      expect(await fs.readdir(rig.at('quarantine'))).toHaveLength(3)
+    })
+
+    it('is not mended when there is nothing of it, or no room', async () => {
+      const rig = await rigWithDamage(1)
+      await expect(rig.blobs.repair(sha256, new Map())).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+      rig.fileSystem.freeBytesSaid = content.length
+      await expect(rig.blobs.repair(name, new Map([[1, chunk(1)]]))).rejects.toMatchObject({ code: 'STORE_FULL' })
+    })
+  })
+
+  it('remembers across restarts when a blob was last of use, to the minute after a crash', async () => {
+    let now = Date.UTC(2030, 0, 1)
+    const directory = await temporaryDirectory()
+    const open = (root: string) => openStore({ directory: root, log: new RecordingLog(), now: () => now })
+    const store = await open(directory)
+    await receive(store.blobs, expectedOf(bytes, 'sha1'), bytes)
+    now += 3_600_000
+    await readBlob(store.blobs, sha256)
+    now += 59_000
+    await readBlob(store.blobs, sha256)
+    expect(store.blobs.lastUsedMs(sha256)).toBe(now)
+    // What a kill at this moment would leave.
+    const killed = await temporaryDirectory()
+    await fs.cp(directory, killed, { recursive: true })
+    await store.close()
+    const usedMs = now
+    now += 86_400_000
+    for (const [root, lossMs] of [
+      [directory, 0],
+      [killed, 59_000],
+    ] as const) {
+      const again = await open(root)
+      expect(again.blobs.lastUsedMs(sha256)).toBe(usedMs - lossMs)
+      await again.close()
+    }
+  })
+
+  it('has the blob, or says so, when the disk refuses to let go of it', async () => {
+    const rig = await makeRig()
+    const { blobs } = await rig.open()
+    await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+    rig.fileSystem.before = (step, path) => {
+      if (step === 'remove' && path === rig.blobPath(sha256)) throw systemError('EROFS')
+    }
+    await expect(blobs.letGo(sha256)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
+    rig.fileSystem.before = () => {}
+    expect(await blobs.letGo(sha256)).toBe(true)
+    const left = await fs.readdir(rig.directory, { recursive: true, withFileTypes: true })
+    expect(left.filter((entry) => entry.isFile() && entry.name.startsWith(sha256))).toEqual([])
+    expect([...(await rig.open()).blobs.all()]).toEqual([])
+  })
+
   it('never shares one sha1 between two sha256, and says so', async () => {
     const rig = await makeRig()
     const other = randomBytes(bytes.length)

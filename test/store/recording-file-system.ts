@@ -14,8 +14,9 @@ type Change =
  * What a crash leaves of the changes before it:
  * `killed`: all of them, only our process is gone. `power lost`: only what was synced, names and bytes alike.
  * `names first`: every name as it was last, but of the bytes only what was synced; file systems may order it so.
+ * `sizes first`: as that, and files have the size they had last, with zeros where nothing was synced.
  */
-export type Crash = 'killed' | 'power lost' | 'names first'
+export type Crash = 'killed' | 'power lost' | 'names first' | 'sizes first'
 
 /** The real file system, and a list of every change made through it, which can be played again up to any point. */
 export class RecordingFileSystem implements FileSystem {
@@ -27,6 +28,27 @@ export class RecordingFileSystem implements FileSystem {
 
   constructor(root: string) {
     this.#root = root
+  }
+
+  /** Of a directory that is not empty: what is in it counts as synced. */
+  static async of(root: string): Promise<RecordingFileSystem> {
+    const recording = new RecordingFileSystem(root)
+    const entries = await fs.readdir(root, { recursive: true, withFileTypes: true })
+    for (const entry of entries.sort((left, right) => left.parentPath.length - right.parentPath.length)) {
+      const parent = recording.#below(entry.parentPath)
+      const path = recording.#below(join(entry.parentPath, entry.name))
+      if (entry.isDirectory()) {
+        recording.#changes.push({ kind: 'makeDirectory', path })
+      } else {
+        const file = recording.#nextFile++
+        recording.#files.set(path, file)
+        const bytes = await fs.readFile(join(root, path))
+        recording.#changes.push({ kind: 'create', path }, { kind: 'write', file, positionBytes: 0, bytes })
+        recording.#changes.push({ kind: 'sync', file })
+      }
+      recording.#changes.push({ kind: 'syncDirectory', path: parent })
+    }
+    return recording
   }
 
   /** How many changes there were so far. */
@@ -113,6 +135,11 @@ interface ModelFile {
   syncedBytes: Buffer
 }
 
+function bytesAfter(crash: Crash, { bytes, syncedBytes }: ModelFile): Buffer {
+  if (crash === 'killed') return bytes
+  return crash === 'sizes first' ? Buffer.concat([syncedBytes], bytes.length) : syncedBytes
+}
+
 /** Names and bytes, each as they are now and as they were last synced. */
 class ModelDisk {
   readonly #files: ModelFile[] = []
@@ -171,7 +198,7 @@ class ModelDisk {
     for (const [path, entry] of names) {
       if (!this.#isReachable(path, names)) continue
       if (entry === 'directory') directories.push(path)
-      else files.set(path, crash === 'killed' ? entry.bytes : entry.syncedBytes)
+      else files.set(path, bytesAfter(crash, entry))
     }
     return { directories, files }
   }
