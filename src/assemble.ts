@@ -8,6 +8,7 @@ import { listen, type OpenListener, type SecureAddress } from './http/listener.j
 import { makeOperatorApp } from './http/operator/operator-app.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
 import { systemClock } from './parts/clock.js'
+import { diskSizeBytes } from './parts/disk-size.js'
 import type { Log } from './parts/log.js'
 import { openStore } from './store/open-store.js'
 import { Counters } from './telemetry/counters.js'
@@ -64,6 +65,12 @@ export async function assemble({ config, log, environment, version }: AssembleOp
       missTtlMs: config.missTtlMs,
       patienceMs: PATIENCE_MS,
       maxAncestry: config.maxAncestry,
+      keeping: {
+        quotaBytes: () => quotaBytes(config),
+        pins: config.pins,
+        scrub: config.scrub,
+        verifyOnRead: config.verifyOnRead,
+      },
       counters,
       log,
     })
@@ -94,6 +101,11 @@ export async function assemble({ config, log, environment, version }: AssembleOp
     await close()
     throw error
   }
+}
+
+async function quotaBytes({ dataDirectory, quota }: Config): Promise<number | undefined> {
+  if (!quota) return undefined
+  return 'bytes' in quota ? quota.bytes : Math.floor(quota.share * (await diskSizeBytes(dataDirectory)))
 }
 
 function openUpstream(

@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { applyEnvironment } from './config/environment.js'
 import { checkAcross, explainIssues } from './config/explain.js'
 import { formatPath, formatValue, type Problem } from './config/problem.js'
-import { contentFiles, type Settings, settingsSchema } from './config/schema.js'
+import { contentFiles, type Quota, type Settings, settingsSchema } from './config/schema.js'
 import { leavesOf } from './config/walk-schema.js'
 import { parseYamlText } from './config/yaml-text.js'
 import { MirrorError } from './errors.js'
@@ -28,6 +28,12 @@ export interface Config {
   readonly operator: readonly Listen[]
   /** Absolute. */
   readonly dataDirectory: string
+  /** `undefined`: only the disk sets a limit. */
+  readonly quota: Quota | undefined
+  readonly pins: Settings['pins']
+  /** `undefined`: off. */
+  readonly scrub: { readonly everyMs: number; readonly bytesPerSecond: number } | undefined
+  readonly verifyOnRead: Settings['verifyOnRead']
   readonly isOffline: boolean
   readonly refreshMs: number
   readonly holdbackBytes: number
@@ -118,7 +124,8 @@ export function describeConfig(config: Config): unknown {
     include: include.map(({ text }) => text),
     exclude: exclude.map(({ text }) => text),
   }))
-  return JSON.parse(JSON.stringify({ ...config, upstreams }))
+  const pins = config.pins.map(({ text }) => text)
+  return JSON.parse(JSON.stringify({ ...config, pins, upstreams }))
 }
 
 function invalid(path: string, lines: readonly string[]): MirrorError {
@@ -199,11 +206,16 @@ function makeConfig(path: string, settings: Settings, contents: ReadonlyMap<stri
     }
   })
 
+  const { scrub } = settings
   return {
     path,
     listen: settings.listen.map(listenOf),
     operator: settings.operator.map(listenOf),
     dataDirectory: resolve(directory, settings.data),
+    quota: settings.quota,
+    pins: settings.pins,
+    scrub: scrub.every === undefined ? undefined : { everyMs: scrub.every, bytesPerSecond: scrub.rate },
+    verifyOnRead: settings.verifyOnRead,
     isOffline: settings.offline,
     refreshMs: settings.refresh,
     holdbackBytes: settings.holdback,

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
 import { parseFilter } from '../images/filter.js'
+import { parseUuid } from '../images/uuid.js'
 import { DURATION_FORM, parseDuration } from '../parts/parse-duration.js'
 import { parseRate, RATE_FORM } from '../parts/parse-rate.js'
 import { parseSize, SIZE_FORM } from '../parts/parse-size.js'
@@ -127,6 +128,61 @@ const filter = z.string('a filter, such as "name=~base os=smartos"').transform((
 function filters() {
   return z.array(filter, 'a list of filters, such as ["name=~base", "os=smartos type=zone-dataset"]')
 }
+
+const PINS_FORM = 'a list of uuids and filters, such as ["name=~base os=smartos"]'
+
+/** A uuid says the same as a filter for it. */
+const pin = z.string('a uuid, or a filter such as "name=~base os=smartos"').transform((text, context) => {
+  const uuid = parseUuid(text)
+  try {
+    return parseFilter(uuid ? `uuid=${uuid}` : text)
+  } catch (error) {
+    if (!isMirrorError(error)) throw error
+    context.issues.push({
+      code: 'custom',
+      message: `a uuid, or a filter we understand (${error.message})`,
+      input: text,
+    })
+    return z.NEVER
+  }
+})
+
+const QUOTA_FORM = `${SIZE_FORM}, of at least 1MiB; or a part of the disk from 1% to 100%, such as 80%`
+
+/** So many bytes, or such a part of the disk. */
+export type Quota = { readonly bytes: number } | { readonly share: number }
+
+const quota = z.string(QUOTA_FORM).transform((text, context): Quota => {
+  const percent = /^(\d{1,3}(?:\.\d+)?) ?%$/.exec(text)?.[1]
+  if (percent !== undefined && Number(percent) >= 1 && Number(percent) <= 100) return { share: Number(percent) / 100 }
+  const bytes = parseSize(text)
+  if (bytes !== undefined && bytes >= 2 ** 20) return { bytes }
+  context.issues.push({ code: 'custom', message: QUOTA_FORM, input: text })
+  return z.NEVER
+})
+
+const NEVER_FORM = `never, or ${DURATION_FORM}`
+
+const LONGEST_SCRUB_MS = parseDuration('3650d')!
+
+/** `undefined` for never. */
+const scrubInterval = z.string(NEVER_FORM).transform((text, context) => {
+  if (text === 'never') return undefined
+  const ms = parseDuration(text)
+  if (ms !== undefined && ms >= 1000 && ms <= LONGEST_SCRUB_MS) return ms
+  const right = ms === undefined ? NEVER_FORM : 'never, or a duration from 1s to 3650d'
+  context.issues.push({ code: 'custom', message: right, input: text })
+  return z.NEVER
+})
+
+const STEADY_FORM = 'a rate of at least 8kbit/s with its unit, such as 20MB/s (the units of the key rate)'
+
+const scrubRate = z.string(STEADY_FORM).transform((text, context) => {
+  const rate = parseRate(text)
+  if (typeof rate === 'number') return rate
+  context.issues.push({ code: 'custom', message: STEADY_FORM, input: text })
+  return z.NEVER
+})
 
 const ZONE_FORM = 'the name of a time zone, such as Europe/Berlin or UTC'
 
@@ -309,6 +365,42 @@ export const settingsSchema = z.strictObject(
     data: text('the path of a directory, relative to the directory of the config file', /^[^\0]+$/)
       .default('./data')
       .describe('Directory for everything we keep. One process owns it. Give it the disk that holds the images.'),
+    quota: quota
+      .register(examples, { example: '500GiB' })
+      .optional()
+      .describe(
+        'How much room image files may take: a size, or a part of the disk that holds data, such as 80%. When more is needed, what was used longest ago leaves, but no origin before all that builds on it. What finds no room is still served, verified, but not kept. Unfinished downloads count too; manifests, claims and what is in quarantine come on top. Without it, the disk is the limit.',
+      ),
+    pins: z
+      .array(pin, PINS_FORM)
+      .register(examples, { example: '["name=base-64-lts", "fd2cc906-8938-11e3-beab-4359c665ac99"]' })
+      .prefault([])
+      .describe(
+        'Images that never leave to make room, and neither do their origins: uuids, and filters as in include. A pin fetches nothing; it keeps what has come.',
+      ),
+    scrub: z
+      .strictObject(
+        {
+          every: scrubInterval
+            .prefault('30d')
+            .describe(
+              'Within which time every image file is read again and compared with what was measured when it came. never turns it off.',
+            ),
+          rate: scrubRate
+            .prefault('20MB/s')
+            .describe('The fastest it may read. Too low for all files within every, the status says so.'),
+        },
+        'a mapping of every and rate',
+      )
+      .prefault({})
+      .describe(
+        'Disks lose bits without saying so. In the background everything is read again: image files evenly over the time, manifests, icons, claims and the index daily. What is damaged goes to quarantine and is fetched again, only the damaged MiB where an upstream allows it.',
+      ),
+    verifyOnRead: oneOf('always', 'sampled', 'never')
+      .default('sampled')
+      .describe(
+        'Whether what is held is compared with its hashes, MiB by MiB, before it leaves. sampled: the first read of each MiB after a start and then weekly, and one in 16 of all others. always: every read, for disks you do not trust; never: none, the scrub alone looks. A bad MiB cuts the connection before any of it is sent.',
+      ),
     offline: flag
       .default(false)
       .describe(

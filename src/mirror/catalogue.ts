@@ -99,6 +99,11 @@ export class Catalogue {
     return [...agreeing.filter(stands), ...agreeing.filter((claim) => !stands(claim))]
   }
 
+  /** Every image we answer for, listed or not, in no order. */
+  *all(): Generator<Manifest> {
+    for (const { manifest } of this.#entries.values()) if (manifest) yield manifest
+  }
+
   /** Whether some image we answer for builds on this one. */
   isOrigin(uuid: Uuid): boolean {
     if (!this.#origins) {
@@ -163,6 +168,12 @@ export class Catalogue {
     const { uuid } = image.manifest
     this.#holdings++
     this.#put(uuid, this.claimsOf(uuid), image)
+  }
+
+  /** An image is not held any more: what is claimed of it counts alone. */
+  letGo(uuid: Uuid): void {
+    this.#holdings++
+    this.#put(uuid, this.claimsOf(uuid), undefined)
   }
 
   #put(uuid: Uuid, claims: readonly Claim[], held: HeldImage | undefined): void {

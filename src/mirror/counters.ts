@@ -1,3 +1,6 @@
+/** What can be damaged at rest. */
+export type DamageKind = 'blob' | 'fingerprint' | 'image' | 'icon' | 'claims' | 'index'
+
 /** What the mirror counts. Handed in when it is built; telemetry turns it into metrics. */
 export interface MirrorCounters {
   /** A file was asked for: held, being fetched already, or fetched now. */
@@ -7,5 +10,14 @@ export interface MirrorCounters {
   /** A file that was not what was promised. */
   verificationFailed(upstream: string): void
   conflictFound(): void
+  /** Bytes were let go of to make room. */
+  evicted(bytes: number): void
+  /** A chunk was compared with its hash before it left. */
+  readChecked(outcome: 'good' | 'bad'): void
+  /** So many bytes of blobs were read again in the background. */
+  scrubbed(bytes: number): void
+  /** Something at rest is not what we wrote, and whether it is good again. */
+  damageFound(kind: DamageKind): void
+  damageMended(kind: DamageKind): void
   refreshed(upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void
 }

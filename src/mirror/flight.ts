@@ -21,7 +21,7 @@ export interface FlightOptions {
   readonly fileIndex: number
   /** Best first. At least one. */
   readonly offers: readonly Offer[]
-  readonly blobs: BlobStore
+  readonly blobs: Pick<BlobStore, 'receive'>
   readonly faults: FaultMemory
   readonly counters: MirrorCounters
   readonly log: Log

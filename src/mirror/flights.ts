@@ -8,7 +8,7 @@ import { FaultMemory } from './fault-memory.js'
 import { Flight, type Offer } from './flight.js'
 
 export interface FlightsOptions {
-  readonly blobs: BlobStore
+  readonly blobs: Pick<BlobStore, 'receive'>
   readonly counters: MirrorCounters
   readonly log: Log
 }

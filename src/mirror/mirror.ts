@@ -96,6 +96,44 @@ export interface MirrorStatus {
   readonly upstreams: readonly UpstreamStatus[]
   readonly flights: readonly FlightStatus[]
   readonly conflicts: readonly Conflict[]
+  readonly keeping: KeepingStatus
+}
+
+export interface KeepingStatus {
+  readonly room: RoomStatus
+  /** `undefined` when it is off. */
+  readonly scrub: ScrubStatus | undefined
+  /** Files of held images that are not here: damaged, and not to be had again so far. */
+  readonly lost: readonly { readonly uuid: Uuid; readonly fileIndex: number; readonly sha256: string }[]
+}
+
+export interface RoomStatus {
+  /** How many bytes image files may take; `undefined`: only the disk sets a limit. */
+  readonly quotaBytes: number | undefined
+  /** Kept files, files under way at their full size, and what unfinished downloads have left. */
+  readonly usedBytes: number
+  /** Of what is kept: what never leaves, and what would, if room were needed. */
+  readonly pinnedBytes: number
+  readonly evictableBytes: number
+  /** Let go of since the start. */
+  readonly evictedBytes: number
+}
+
+/** Times in ms since 1970. */
+export interface ScrubStatus {
+  readonly everyMs: number
+  readonly bytesPerSecond: number
+  /** When the blob that waits longest was last read from end to end, or kept; `undefined` while there is none. */
+  readonly oldestCheckMs: number | undefined
+  /** What is being read now. */
+  readonly current: { readonly sha256: string; readonly chunk: number; readonly chunks: number } | undefined
+  /** When manifests, icons, claims and the index were last read. */
+  readonly auditedMs: number | undefined
+  /** Since the start: blobs read again, and things found damaged, blobs included. */
+  readonly blobsRead: number
+  readonly damageFound: number
+  /** Whether the rate is too low to read everything in time. */
+  readonly isTooSlow: boolean
 }
 
 export interface UpstreamStatus {

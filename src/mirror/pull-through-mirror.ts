@@ -19,6 +19,7 @@ import type { Flight, Offer } from './flight.js'
 import { Flights } from './flights.js'
 import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
+import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { Refresher } from './refresher.js'
 
@@ -40,6 +41,7 @@ export interface MirrorOptions {
   readonly patienceMs: number
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
+  readonly keeping: KeepingRules
   readonly counters: MirrorCounters
   readonly log: Log
 }
@@ -52,6 +54,7 @@ export class PullThroughMirror implements Mirror {
   readonly #refresher: Refresher
   readonly #inquiries: Inquiries
   readonly #flights: Flights
+  readonly #keeping: Keeping
   readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
   /** Images being written down as held. */
   readonly #holding = new Map<Uuid, Promise<void>>()
@@ -62,6 +65,7 @@ export class PullThroughMirror implements Mirror {
     const mirror = new PullThroughMirror(options)
     await mirror.#remember()
     mirror.#refresher.start()
+    mirror.#keeping.start()
     return mirror
   }
 
@@ -74,7 +78,17 @@ export class PullThroughMirror implements Mirror {
     this.#heard = heard
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, counters, log })
     this.#inquiries = new Inquiries({ upstreams, catalogue, heard, missTtlMs, patienceMs, log })
-    this.#flights = new Flights({ blobs: store.blobs, counters, log })
+    this.#keeping = new Keeping({
+      ...options.keeping,
+      store,
+      catalogue,
+      underWay: () => [...this.#flights.all()].map(({ manifest }) => manifest),
+      offersOf: (manifest) => this.#knownOffersOf(manifest),
+      fetch: (manifest, fileIndex) => this.#fetch(manifest, fileIndex),
+      counters,
+      log,
+    })
+    this.#flights = new Flights({ blobs: this.#keeping.room, counters, log })
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -159,6 +173,7 @@ export class PullThroughMirror implements Mirror {
         upstream: flight.delivering,
       })),
       conflicts: this.#catalogue.conflicts(),
+      keeping: this.#keeping.status(),
     }
   }
 
@@ -166,7 +181,7 @@ export class PullThroughMirror implements Mirror {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     this.#inquiries.close()
-    await Promise.all([this.#refresher.close(), this.#flights.close()])
+    await Promise.all([this.#refresher.close(), this.#flights.close(), this.#keeping.close()])
     await Promise.all([this.#heard.idle(), ...this.#holding.values()])
   }
 
@@ -214,12 +229,14 @@ export class PullThroughMirror implements Mirror {
   async #open(manifest: Manifest, fileIndex: number, signal: AbortSignal): Promise<OpenFile> {
     const { blobs } = this.#options.store
     const { counters } = this.#options
+    const lost = this.#catalogue.held(manifest.uuid)?.files[fileIndex]
+    if (lost) await this.#keeping.patched(lost.sha256)
     const kept = this.#blobOf(manifest, fileIndex)
     const blob = kept && (await blobs.open(kept.sha256))
     if (blob) {
       counters.fileAsked('hit')
       this.#holdWhenComplete(manifest, [])
-      return this.#openBlob(blob)
+      return this.#openBlob(this.#keeping.verified(blob))
     }
     if (this.#options.isOffline) throw incomplete(manifest.uuid, [manifest.uuid])
     let flight = this.#flights.find(manifest, fileIndex)
@@ -264,13 +281,25 @@ export class PullThroughMirror implements Mirror {
   }
 
   #offersOf(manifest: Manifest): Offer[] {
+    const offers = this.#knownOffersOf(manifest)
+    if (offers.length > 0) return offers
+    throw new MirrorError('UPSTREAM_UNREACHABLE', `no configured upstream offers image ${manifest.uuid} any more`)
+  }
+
+  #knownOffersOf({ uuid }: Manifest): Offer[] {
     const { upstreams } = this.#options
-    const offers = this.#catalogue.offersOf(manifest.uuid).flatMap((claim) => {
+    return this.#catalogue.offersOf(uuid).flatMap((claim) => {
       const upstream = upstreams.find((each) => each.name === claim.upstream)
       return upstream ? [{ upstream, claim }] : []
     })
-    if (offers.length > 0) return offers
-    throw new MirrorError('UPSTREAM_UNREACHABLE', `no configured upstream offers image ${manifest.uuid} any more`)
+  }
+
+  /** Has a file fetched that nobody asked for. */
+  async #fetch(manifest: Manifest, fileIndex: number): Promise<void> {
+    const flights = this.#flights
+    const flight = flights.find(manifest, fileIndex) ?? flights.start(manifest, fileIndex, this.#offersOf(manifest))
+    this.#whenKept(flight, manifest)
+    await flight.ended
   }
 
   /** An image is held from the moment all its files are kept. */

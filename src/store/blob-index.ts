@@ -30,6 +30,10 @@ export class BlobIndex {
     return index
   }
 
+  get directory(): string {
+    return this.#directory
+  }
+
   private constructor(directory: string, log: Log) {
     this.#directory = directory
     this.#log = log

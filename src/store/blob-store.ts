@@ -1,4 +1,5 @@
 import type { Digest } from '../images/digest.js'
+import type { Audited } from './audit-store.js'
 
 /** Chunk hashes are taken of every 1 MiB, so that damage can be named, and repaired, by the MiB. */
 export const CHUNK_BYTES = 1024 * 1024
@@ -148,8 +149,8 @@ export interface ExamineOptions {
   readonly onChunk?: (index: number) => void
 }
 
-/** Keeps whole, verified blobs. A blob is either fully here or not here at all. */
-export interface BlobStore {
+/** Keeps whole, verified blobs. A blob is either fully here or not here at all. Its audit is of the index; see `examine`. */
+export interface BlobStore extends Audited {
   /** Whether a blob is kept that has this digest (and size, if given). In memory: no I/O, cheap to ask 100,000 times. */
   find(digest: Digest, sizeBytes?: number): BlobRef | undefined
   /** Everything kept, in no order. */
@@ -172,6 +173,8 @@ export interface BlobStore {
   suspended(): Iterable<SuspendedBlob>
   /** Removes leftovers that were not touched since then, ms since 1970; answers the bytes freed. */
   reclaim(untouchedSinceMs: number): Promise<number>
+  /** How large the files under way will be when they are whole, together. In memory. */
+  readonly receivingBytes: number
   /** Room for new blobs: what the disk has free, without what flights under way are promised and a small reserve. */
   freeBytes(): Promise<number>
   /**

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Claim } from '../images/claim.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
+import type { Flaw } from './audit-store.js'
 import { ClaimLineReader } from './claim-lines.js'
 import type { ClaimStore, HeardClaims, Hearing } from './claim-store.js'
 import type { FileSystem } from './file-system.js'
@@ -15,6 +16,7 @@ const FILE_NAME = /^([a-z0-9][a-z0-9._-]{0,99})\.jsonl$/
 
 /** One append-only file per upstream. What upstreams claim that are no longer configured stays, and is told. */
 export class ClaimLog implements ClaimStore {
+  readonly #root: string
   readonly #directory: string
   readonly #partial: string
   readonly #fileSystem: FileSystem
@@ -25,8 +27,8 @@ export class ClaimLog implements ClaimStore {
 
   static async open(options: { root: string; partial: string; fileSystem: FileSystem; log: Log }): Promise<ClaimLog> {
     const { root, partial, fileSystem, log } = options
-    const directory = join(root, 'claims')
-    const claimLog = new ClaimLog(directory, partial, fileSystem, log)
+    const claimLog = new ClaimLog(root, partial, fileSystem, log)
+    const directory = claimLog.#directory
     try {
       await ensureDirectory(fileSystem, directory)
       await claimLog.#readAll()
@@ -36,8 +38,9 @@ export class ClaimLog implements ClaimStore {
     return claimLog
   }
 
-  private constructor(directory: string, partial: string, fileSystem: FileSystem, log: Log) {
-    this.#directory = directory
+  private constructor(root: string, partial: string, fileSystem: FileSystem, log: Log) {
+    this.#root = root
+    this.#directory = join(root, 'claims')
     this.#partial = partial
     this.#fileSystem = fileSystem
     this.#log = log
@@ -64,6 +67,19 @@ export class ClaimLog implements ClaimStore {
     })
   }
 
+  async audit(): Promise<readonly Flaw[]> {
+    const flaws: Flaw[] = []
+    for (const [upstream, { claims, turns }] of this.#files) {
+      try {
+        const complaint = await turns.run(() => claims.audit())
+        if (complaint) flaws.push({ kind: 'claims', ...complaint })
+      } catch (cause) {
+        throw storeFailure(`cannot read again what upstream ${upstream} claims`, cause)
+      }
+    }
+    return flaws
+  }
+
   /** Waits for what is being written. */
   async close(): Promise<void> {
     for (const { turns } of this.#files.values()) await turns.idle()
@@ -73,7 +89,14 @@ export class ClaimLog implements ClaimStore {
     let file = this.#files.get(upstream)
     if (!file) {
       const path = join(this.#directory, `${upstream}.jsonl`)
-      const options = { upstream, path, partial: this.#partial, fileSystem: this.#fileSystem, log: this.#log }
+      const options = {
+        upstream,
+        path,
+        root: this.#root,
+        partial: this.#partial,
+        fileSystem: this.#fileSystem,
+        log: this.#log,
+      }
       file = { claims: new UpstreamClaims(options), turns: new OneAtATime() }
       this.#files.set(upstream, file)
     }

@@ -1,5 +1,6 @@
 import type { Claim } from '../images/claim.js'
 import type { Uuid } from '../images/uuid.js'
+import type { Audited } from './audit-store.js'
 
 /** What one upstream said at one time. */
 export interface Hearing {
@@ -25,7 +26,7 @@ export interface HeardClaims {
  * Which upstream claimed what, when: one append-only file `claims/<upstream>.jsonl` for each, every line with its own
  * CRC, rewritten (to a new file, synced and renamed) when most of it is outdated. A torn last line is cut off at start.
  */
-export interface ClaimStore {
+export interface ClaimStore extends Audited {
   /** Reads everything back. Called once, at start. */
   load(): Promise<HeardClaims>
   /** Durable when it resolves. */

@@ -1,10 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { hasCode, MirrorError } from '../errors.js'
 import type { Digest } from '../images/digest.js'
 import { forEachConcurrently } from '../parts/for-each-concurrently.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
+import type { Flaw } from './audit-store.js'
 import { readChunks } from './blob-examiner.js'
 import { BlobFiles } from './blob-files.js'
 import { BlobIndex } from './blob-index.js'
@@ -208,6 +210,12 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
+  get receivingBytes(): number {
+    let sizeBytes = 0
+    for (const { expected } of this.#partials) sizeBytes += expected.sizeBytes
+    return sizeBytes
+  }
+
   async freeBytes(): Promise<number> {
     try {
       const { freeBytes, promisedBytes } = await this.#room()
@@ -364,6 +372,20 @@ export class DiskBlobStore implements BlobStore {
       await this.#index.put([this.#rowOf(sha256)!])
     })
     return { damagedChunks: [], isWhole, fingerprint: 'measured again' }
+  }
+
+  async audit(): Promise<readonly Flaw[]> {
+    return await this.#naming.run(async () => {
+      const rows = new BlobTable()
+      const { isDamaged } = await this.#index.read(({ ref, usedMs }) => rows.set(ref, usedMs))
+      const missing = [...this.#table.all()].filter((ref) => !isDeepStrictEqual(rows.get(ref.sha256), ref))
+      const surplus = [...rows.all()].filter(({ sha256 }) => !this.#table.get(sha256))
+      if (!isDamaged && missing.length === 0 && surplus.length === 0) return []
+      await this.#index.reset()
+      await this.#index.put(this.#rows())
+      const complaint = `${missing.length} of its rows are missing or damaged, ${surplus.length} are of blobs not here`
+      return [{ kind: 'index', path: this.#index.directory, complaint, isMended: true }]
+    })
   }
 
   #checkOpen(): void {

@@ -1,9 +1,12 @@
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { fromStored, type StoredManifest, toStored } from '../images/stored-manifest.js'
 import { parseUuid, type Uuid } from '../images/uuid.js'
 import { forEachConcurrently } from '../parts/for-each-concurrently.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
+import type { Flaw } from './audit-store.js'
+import { type Places, setFileAside } from './evidence.js'
 import type { FileSystem } from './file-system.js'
 import type { HeldImage, ImageStore } from './image-store.js'
 import { openSealedJson, sealJson } from './sealed-json.js'
@@ -20,7 +23,7 @@ type ImageAtRest = Omit<HeldImage, 'manifest'> & { readonly manifest: StoredMani
 /** Held images as one sealed file each, all read at start: 10,000 take about a second. */
 export class DiskImageStore implements ImageStore {
   readonly #directory: string
-  readonly #partial: string
+  readonly #places: Places
   readonly #fileSystem: FileSystem
   readonly #images = new Map<Uuid, HeldImage>()
   /** So that of two writes of one image the later one is on the disk as it is in memory. */
@@ -32,9 +35,9 @@ export class DiskImageStore implements ImageStore {
     fileSystem: FileSystem
     log: Log
   }): Promise<DiskImageStore> {
-    const { root, partial, fileSystem, log } = options
+    const { root, fileSystem, log } = options
     const directory = join(root, 'images')
-    const store = new DiskImageStore(directory, partial, fileSystem)
+    const store = new DiskImageStore(directory, options)
     try {
       await ensureDirectory(fileSystem, directory)
       const names = await fileSystem.list(directory)
@@ -52,10 +55,10 @@ export class DiskImageStore implements ImageStore {
     return store
   }
 
-  private constructor(directory: string, partial: string, fileSystem: FileSystem) {
+  private constructor(directory: string, places: Places) {
     this.#directory = directory
-    this.#partial = partial
-    this.#fileSystem = fileSystem
+    this.#places = places
+    this.#fileSystem = places.fileSystem
   }
 
   all(): Iterable<HeldImage> {
@@ -70,9 +73,7 @@ export class DiskImageStore implements ImageStore {
     const { uuid } = image.manifest
     await this.#writing.run(async () => {
       try {
-        const atRest: ImageAtRest = { ...image, manifest: toStored(image.manifest) }
-        const content = Buffer.from(sealJson(JSON.stringify(atRest)))
-        await writeWhole(this.#fileSystem, join(this.#directory, `${uuid}.json`), content, this.#partial)
+        await this.#write(image)
       } catch (cause) {
         throw storeFailure(`cannot keep image ${uuid}`, cause)
       }
@@ -80,9 +81,62 @@ export class DiskImageStore implements ImageStore {
     })
   }
 
+  async forget(uuid: Uuid): Promise<void> {
+    await this.#writing.run(async () => {
+      try {
+        await this.#fileSystem.remove(this.#pathOf(uuid))
+        await this.#fileSystem.syncDirectory(this.#directory)
+      } catch (cause) {
+        throw storeFailure(`cannot forget image ${uuid}`, cause)
+      }
+      this.#images.delete(uuid)
+    })
+  }
+
+  async audit(): Promise<readonly Flaw[]> {
+    const flaws: Flaw[] = []
+    try {
+      const uuids = [...this.#images.keys()].map((uuid) => `${uuid}.json`)
+      const names = new Set([...uuids, ...(await this.#fileSystem.list(this.#directory))])
+      // Each file by itself, so that nobody waits for all of them.
+      for (const name of names) {
+        const flaw = await this.#writing.run(() => this.#auditFile(name))
+        if (flaw) flaws.push(flaw)
+      }
+    } catch (cause) {
+      throw storeFailure(`cannot read the images in ${this.#directory} again`, cause)
+    }
+    return flaws
+  }
+
   /** Waits for what is being written. */
   close(): Promise<void> {
     return this.#writing.idle()
+  }
+
+  #pathOf(uuid: Uuid): string {
+    return join(this.#directory, `${uuid}.json`)
+  }
+
+  async #write(image: HeldImage): Promise<void> {
+    const content = Buffer.from(sealJson(JSON.stringify(toRest(image))))
+    await writeWhole(this.#fileSystem, this.#pathOf(image.manifest.uuid), content, this.#places.partial)
+  }
+
+  /** What we know of the image is good: the file is to say the same. */
+  async #auditFile(name: string): Promise<Flaw | undefined> {
+    const path = join(this.#directory, name)
+    const uuid = parseUuid(name.replace(/\.json$/, ''))
+    const known = uuid && this.#images.get(uuid)
+    const isThere = (await this.#fileSystem.describe(path)) !== undefined
+    // Forgotten since we asked for names.
+    if (!known && !isThere) return undefined
+    const found = isThere ? await this.#read(name).catch(() => undefined) : undefined
+    if (known && found && isDeepStrictEqual(toRest(found), toRest(known))) return undefined
+    const complaint = isThere ? 'it is not as it was written' : 'it has vanished'
+    if (isThere) await setFileAside(this.#places, path, { complaint })
+    if (known) await this.#write(known)
+    return { kind: 'image', path, complaint, isMended: known !== undefined }
   }
 
   /** Answers `undefined` for what is not an image as we wrote it, under its own name. */
@@ -97,4 +151,8 @@ export class DiskImageStore implements ImageStore {
     const { files, heldSinceMs, upstream, locations } = atRest
     return { manifest, files, heldSinceMs, upstream, locations }
   }
+}
+
+function toRest(image: HeldImage): ImageAtRest {
+  return { ...image, manifest: toStored(image.manifest) }
 }

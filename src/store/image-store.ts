@@ -1,5 +1,6 @@
 import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
+import type { Audited } from './audit-store.js'
 
 /** An image whose files are all kept: enough to serve it with every upstream dead and the index deleted. */
 export interface HeldImage {
@@ -13,16 +14,22 @@ export interface HeldImage {
 }
 
 /** Manifests of held images and icons, as plain files: one `images/<uuid>.json` each. All of them fit in memory. */
-export interface ImageStore {
+export interface ImageStore extends Audited {
   /** Read once at start. A damaged file is left where it is, named in the log, and not listed. */
   all(): Iterable<HeldImage>
   get(uuid: Uuid): HeldImage | undefined
   /** Durable when it resolves. Replaces what was there. */
   keep(image: HeldImage): Promise<void>
+  /** The image is not held any more. Durable when it resolves. Harmless for one that is not held. */
+  forget(uuid: Uuid): Promise<void>
 }
 
-/** Icons, kept as plain files `icons/<uuid>.<jpg|gif|png>`. */
-export interface IconStore {
+/**
+ * Icons, kept as plain files `icons/<uuid>.<jpg|gif|png>`, with their sum in `<uuid>.<...>.sha256` beside them, as sha256sum writes and
+ * checks it.
+ */
+export interface IconStore extends Audited {
+  /** A damaged one is set aside, and answered as if there were none. */
   get(uuid: Uuid): Promise<KeptIcon | undefined>
   keep(uuid: Uuid, icon: { readonly contentType: IconType; readonly bytes: Buffer }): Promise<KeptIcon>
 }

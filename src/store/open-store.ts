@@ -6,6 +6,7 @@ import { DiskBlobStore } from './disk-blob-store.js'
 import { DiskIconStore } from './disk-icon-store.js'
 import { DiskImageStore } from './disk-image-store.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
+import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
 
 export interface OpenStoreOptions {
@@ -58,7 +59,9 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => icons.close())
     const claims = await ClaimLog.open(places)
     closers.push(() => claims.close())
-    return { blobs, images, icons, claims, close: closeAll }
+    const scrub = new ScrubLog(places)
+    closers.push(() => scrub.close())
+    return { blobs, images, icons, claims, scrub, close: closeAll }
   } catch (cause) {
     await closeAll().catch(() => {})
     throw cause

@@ -5,20 +5,27 @@ import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import { type ClaimLine, type ClaimLineReader, writeClaimLine } from './claim-lines.js'
 import type { Hearing } from './claim-store.js'
+import { writeEvidence } from './evidence.js'
 import type { FileSystem, OpenedFile } from './file-system.js'
-import { readLines } from './read-lines.js'
+import { type Line, readLines } from './read-lines.js'
+import { isSealed } from './sealed-json.js'
 import { writeFully, writeWhole } from './whole-files.js'
 
 /** A manifest is at most 1 MiB, and a line holds one. */
 const LINE_LIMIT_BYTES = 8 * 1024 * 1024
 const BLOCK_BYTES = 1024 * 1024
 const WITHDRAWN_PER_LINE = 1000
+/** Of damaged lines, so much is kept as evidence. */
+const EVIDENCE_LINES = 20
+const EVIDENCE_BYTES = 4096
 /** Outdated lines that are never worth a rewrite. */
 const OUTDATED_ALLOWED_BYTES = 1024 * 1024
 
 export interface UpstreamClaimsOptions {
   readonly upstream: string
   readonly path: string
+  /** The data directory, for what is set aside. */
+  readonly root: string
   readonly partial: string
   readonly fileSystem: FileSystem
   readonly log: Log
@@ -85,6 +92,45 @@ export class UpstreamClaims {
     const writtenBytes = await this.#append(lines)
     for (const [index, line] of lines.entries()) this.#apply(line, writtenBytes[index]!)
     if (this.#goodBytes > 2 * this.#currentBytes + OUTDATED_ALLOWED_BYTES) await this.#compact()
+  }
+
+  /**
+   * Reads the file again. What it says is known, so a damaged one is written anew, with some of the damaged lines kept as
+   * evidence. Answers `undefined` when it is as we wrote it.
+   */
+  async audit(): Promise<{ path: string; complaint: string; isMended: boolean } | undefined> {
+    const { path } = this.#options
+    if (!this.#exists) return undefined
+    const { damaged, goodBytes } = await this.#readDamage()
+    if (damaged.length === 0 && goodBytes >= this.#goodBytes) return undefined
+    const complaint = `${damaged.length} lines are damaged, and ${Math.max(0, this.#goodBytes - goodBytes)} bytes missing`
+    const lines = damaged.slice(0, EVIDENCE_LINES).map((line) => line.toString('base64'))
+    await writeEvidence(this.#options, path, { complaint, lines })
+    return { path, complaint, isMended: await this.#compact() }
+  }
+
+  /** The damaged lines before `#goodBytes`, each cut to a bearable length, and up to where there are whole lines. */
+  async #readDamage(): Promise<{ damaged: Buffer[]; goodBytes: number }> {
+    const { fileSystem, path } = this.#options
+    const damaged: Buffer[] = []
+    let goodBytes = 0
+    let file: OpenedFile
+    try {
+      file = await fileSystem.open(path, 'read')
+    } catch (cause) {
+      if (hasCode(cause, 'ENOENT')) return { damaged, goodBytes }
+      throw cause
+    }
+    try {
+      for await (const line of readLines(file, LINE_LIMIT_BYTES)) {
+        if (line.endBytes > this.#goodBytes) break
+        if (!isReadable(line)) damaged.push(Buffer.from(line.bytes?.subarray(0, EVIDENCE_BYTES) ?? ''))
+        goodBytes = line.endBytes
+      }
+    } finally {
+      await file.close()
+    }
+    return { damaged, goodBytes }
   }
 
   /** Answers the length of each line. */
@@ -168,8 +214,8 @@ export class UpstreamClaims {
     return listedMs > claim.lastHeardMs ? { ...claim, lastHeardMs: listedMs } : claim
   }
 
-  /** Writes the file anew with what counts. The old one serves as well: failing here harms nobody. */
-  async #compact(): Promise<void> {
+  /** Writes the file anew with what counts. The old one serves as well: failing here harms nobody. Answers whether it did. */
+  async #compact(): Promise<boolean> {
     const { fileSystem, path, partial, upstream, log } = this.#options
     const lines: ClaimLine[] = []
     for (const claim of this.current()) lines.push({ kind: 'claim', claim })
@@ -182,13 +228,18 @@ export class UpstreamClaims {
       log.warn({ upstream, err: error }, 'its claims could not be rewritten without what is outdated')
       // Only the last step, the sync of the directory, fails with the new file in place; it is less than half the old.
       const facts = await fileSystem.describe(path).catch(() => undefined)
-      if (facts?.sizeBytes !== sizeBytes()) return
+      if (facts?.sizeBytes !== sizeBytes()) return false
     }
     this.#goodBytes = sizeBytes()
     this.#claims.clear()
     this.#currentBytes = 0
     for (const [index, line] of lines.entries()) this.#apply(line, lengths[index]!)
+    return true
   }
+}
+
+function isReadable({ bytes }: Line): boolean {
+  return bytes !== undefined && isSealed(bytes)
 }
 
 /** A hearing in the order in which it must be read: a listing confirms what was not withdrawn before it. */

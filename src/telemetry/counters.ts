@@ -8,6 +8,16 @@ export interface Vitals {
   readonly bytesKept: number
   readonly flights: readonly unknown[]
   readonly conflicts: readonly unknown[]
+  readonly keeping: {
+    readonly room: {
+      readonly quotaBytes: number | undefined
+      readonly usedBytes: number
+      readonly pinnedBytes: number
+      readonly evictableBytes: number
+    }
+    readonly scrub: { readonly oldestCheckMs: number | undefined; readonly isTooSlow: boolean } | undefined
+    readonly lost: readonly unknown[]
+  }
   readonly upstreams: readonly {
     readonly name: string
     readonly state: 'waiting' | 'reachable' | 'failing'
@@ -36,7 +46,14 @@ export class Counters {
   readonly #rateWaits
   readonly #notAsked
   readonly #breakers
+  readonly #evictedBytes
+  readonly #readChecks
+  readonly #scrubbedBytes
+  readonly #damageFound
+  readonly #damageMended
   #vitals: (() => Vitals) | undefined
+  /** Those of the scrape under way: asked for once, as they are not cheap. */
+  #vitalsNow: Vitals | undefined
 
   constructor() {
     const registers = [this.#registry]
@@ -121,6 +138,34 @@ export class Counters {
       labelNames: ['upstream'],
       registers,
     })
+    this.#evictedBytes = new Counter({
+      name: 'imgapi_mirror_evicted_bytes_total',
+      help: 'Bytes that were let go of to make room.',
+      registers,
+    })
+    this.#readChecks = new Counter({
+      name: 'imgapi_mirror_read_checks_total',
+      help: 'MiB that were compared with their hash before they left: good or bad.',
+      labelNames: ['outcome'],
+      registers,
+    })
+    this.#scrubbedBytes = new Counter({
+      name: 'imgapi_mirror_scrubbed_bytes_total',
+      help: 'Bytes of image files read again in the background.',
+      registers,
+    })
+    this.#damageFound = new Counter({
+      name: 'imgapi_mirror_damage_found_total',
+      help: 'Things at rest that were not as we wrote them, by kind.',
+      labelNames: ['kind'],
+      registers,
+    })
+    this.#damageMended = new Counter({
+      name: 'imgapi_mirror_damage_mended_total',
+      help: 'Those of them that are good again.',
+      labelNames: ['kind'],
+      registers,
+    })
     this.#addGauges()
   }
 
@@ -131,6 +176,7 @@ export class Counters {
 
   /** What Prometheus reads. */
   async expose(): Promise<{ contentType: string; body: string }> {
+    this.#vitalsNow = this.#vitals?.()
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
   }
 
@@ -149,6 +195,12 @@ export class Counters {
   readonly refreshed = (upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void =>
     this.#refreshes.inc({ upstream, outcome })
 
+  readonly evicted = (bytes: number): void => this.#evictedBytes.inc(bytes)
+  readonly readChecked = (outcome: 'good' | 'bad'): void => this.#readChecks.inc({ outcome })
+  readonly scrubbed = (bytes: number): void => this.#scrubbedBytes.inc(bytes)
+  readonly damageFound = (kind: string): void => this.#damageFound.inc({ kind })
+  readonly damageMended = (kind: string): void => this.#damageMended.inc({ kind })
+
   readonly retried = (upstream: string): void => this.#retries.inc({ upstream })
   readonly waitedForRate = (upstream: string, seconds: number): void => this.#rateWaits.inc({ upstream }, seconds)
   readonly notAsked = (upstream: string, reason: 'breaker' | 'closed' | 'quiet'): void =>
@@ -164,6 +216,23 @@ export class Counters {
     this.#addGauge('flights', 'Downloads under way.', ({ flights }) => flights.length)
     this.#addGauge('conflicts', 'Claims of upstreams that disagree.', ({ conflicts }) => conflicts.length)
 
+    this.#addGauge(
+      'quota_bytes',
+      'Room image files may take; absent without a quota.',
+      (v) => v.keeping.room.quotaBytes,
+    )
+    this.#addGauge('used_bytes', 'Room image files take, unfinished ones included.', (v) => v.keeping.room.usedBytes)
+    this.#addGauge('pinned_bytes', 'Of that, what does not leave to make room.', (v) => v.keeping.room.pinnedBytes)
+    this.#addGauge('evictable_bytes', 'And what would.', (v) => v.keeping.room.evictableBytes)
+    this.#addGauge('lost_files', 'Files of held images, damaged and not had again yet.', (v) => v.keeping.lost.length)
+    this.#addGauge('scrub_oldest_check_timestamp_seconds', 'When the file was last read that waits longest.', (v) => {
+      const checkMs = v.keeping.scrub?.oldestCheckMs
+      return checkMs === undefined ? undefined : checkMs / 1000
+    })
+    this.#addGauge('scrub_too_slow', '1: its rate is too low to read everything in time.', (v) =>
+      v.keeping.scrub ? Number(v.keeping.scrub.isTooSlow) : undefined,
+    )
+
     this.#addUpstreamGauge('upstream_up', '1: answered last time. 0: failed, or not asked yet.', ({ state }) =>
       state === 'reachable' ? 1 : 0,
     )
@@ -173,14 +242,16 @@ export class Counters {
     )
   }
 
-  #addGauge(name: string, help: string, read: (vitals: Vitals) => number): void {
+  #addGauge(name: string, help: string, read: (vitals: Vitals) => number | undefined): void {
     const counters = this
     new Gauge({
       name: `imgapi_mirror_${name}`,
       help,
       registers: [this.#registry],
       collect() {
-        if (counters.#vitals) this.set(read(counters.#vitals()))
+        const value = counters.#vitalsNow && read(counters.#vitalsNow)
+        if (value === undefined) this.reset()
+        else this.set(value)
       },
     })
   }
@@ -197,7 +268,7 @@ export class Counters {
       labelNames: ['upstream'],
       registers: [this.#registry],
       collect() {
-        for (const upstream of counters.#vitals?.().upstreams ?? []) {
+        for (const upstream of counters.#vitalsNow?.upstreams ?? []) {
           const value = read(upstream)
           if (value !== undefined) this.set({ upstream: upstream.name }, value)
         }

@@ -41,7 +41,7 @@ describe('DiskIconStore', () => {
     await icons.keep(uuid(1), png)
     await icons.keep(uuid(1), gif)
     expect(await icons.get(uuid(1))).toMatchObject(gif)
-    expect(await fs.readdir(rig.path('.'))).toEqual([`${uuid(1)}.gif`])
+    expect(await fs.readdir(rig.path('.'))).toEqual([`${uuid(1)}.gif`, `${uuid(1)}.gif.sha256`])
   })
 
   it('takes the newer of two that a crash has left', async () => {

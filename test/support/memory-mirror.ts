@@ -141,6 +141,11 @@ export class MemoryMirror implements Mirror {
       ],
       flights: [],
       conflicts: [],
+      keeping: {
+        room: { quotaBytes: undefined, usedBytes: 0, pinnedBytes: 0, evictableBytes: 0, evictedBytes: 0 },
+        scrub: undefined,
+        lost: [],
+      },
     }
   }
 

@@ -78,6 +78,11 @@ describe('the counters', () => {
       bytesKept: 99,
       flights: [{}],
       conflicts: [],
+      keeping: {
+        room: { quotaBytes: 1000, usedBytes: 99, pinnedBytes: 40, evictableBytes: 59 },
+        scrub: { oldestCheckMs: 2000, isTooSlow: false },
+        lost: [{}],
+      },
       upstreams: [
         { name: 'a', state: 'reachable', images: 4, lastHeardMs: 1000 },
         { name: 'b', state: 'failing', images: 0, lastHeardMs: undefined },
@@ -89,6 +94,13 @@ describe('the counters', () => {
       expect.arrayContaining([
         'imgapi_mirror_images_listed 6',
         'imgapi_mirror_flights 1',
+        'imgapi_mirror_quota_bytes 1000',
+        'imgapi_mirror_used_bytes 99',
+        'imgapi_mirror_pinned_bytes 40',
+        'imgapi_mirror_evictable_bytes 59',
+        'imgapi_mirror_lost_files 1',
+        'imgapi_mirror_scrub_oldest_check_timestamp_seconds 2',
+        'imgapi_mirror_scrub_too_slow 0',
         'imgapi_mirror_upstream_up{upstream="a"} 1',
         'imgapi_mirror_upstream_up{upstream="b"} 0',
         'imgapi_mirror_upstream_last_heard_timestamp_seconds{upstream="a"} 1',

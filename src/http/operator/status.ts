@@ -1,10 +1,10 @@
-import type { Mirror, UpstreamStatus } from '../../mirror/mirror.js'
+import type { KeepingStatus, Mirror, UpstreamStatus } from '../../mirror/mirror.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
 /** What is going on, for people and scripts. Times are ISO 8601 and end in `At`; absent values are null. */
 export async function status(context: Context, mirror: Mirror): Promise<void> {
-  const { upstreams, conflicts, ...rest } = mirror.status()
+  const { upstreams, conflicts, keeping, ...rest } = mirror.status()
   const body = {
     ...rest,
     upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
@@ -16,6 +16,7 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
       ...(health && { health: healthOf(health) }),
     })),
     conflicts: conflicts.map(({ firstSeenMs, ...conflict }) => ({ ...conflict, firstSeenAt: isoTime(firstSeenMs) })),
+    keeping: keepingOf(keeping),
   }
   await sendJson(context, body, { cacheControl: 'no-store' })
 }
@@ -28,6 +29,23 @@ function healthOf({ nextProbeMs, quietUntilMs, canResume, rate, ...health }: Non
     quietUntilAt: isoTime(quietUntilMs),
     canResume: canResume ?? null,
     rate: { limit: rate.limit, untilAt: isoTime(rate.untilMs) },
+  }
+}
+
+function keepingOf({ room, scrub, lost }: KeepingStatus) {
+  return {
+    room: { ...room, quotaBytes: room.quotaBytes ?? null },
+    scrub: scrub ? scrubOf(scrub) : null,
+    lost,
+  }
+}
+
+function scrubOf({ oldestCheckMs, auditedMs, current, ...scrub }: NonNullable<KeepingStatus['scrub']>) {
+  return {
+    ...scrub,
+    oldestCheckAt: isoTime(oldestCheckMs),
+    auditedAt: isoTime(auditedMs),
+    current: current ?? null,
   }
 }
 

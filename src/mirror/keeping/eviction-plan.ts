@@ -1,0 +1,170 @@
+import type { Uuid } from '../../images/uuid.js'
+
+/** An image of which at least one file is kept here. */
+export interface KeptImage {
+  readonly uuid: Uuid
+  /** The images it builds on, as far as they are known, whether they are kept or not. Never itself. */
+  readonly ancestors: readonly Uuid[]
+  /** Those of its files that are kept. */
+  readonly blobs: readonly KeptBlob[]
+  readonly lastUsedMs: number
+  /** It stays, and so does all it builds on: it is pinned, or somebody is busy with it. */
+  readonly mustStay: boolean
+}
+
+export interface KeptBlob {
+  readonly sha256: string
+  readonly sizeBytes: number
+}
+
+/** What an unfinished download left behind. */
+export interface Leftover {
+  readonly sizeBytes: number
+  readonly touchedMs: number
+}
+
+export interface Kept {
+  readonly images: readonly KeptImage[]
+  /** Blobs that are no file of any image we know. */
+  readonly strays: readonly (KeptBlob & { readonly lastUsedMs: number })[]
+  readonly leftovers: readonly Leftover[]
+}
+
+/** One thing that would leave. */
+export interface Departure {
+  readonly kind: 'leftover' | 'stray' | 'image'
+  /** Of an image only. */
+  readonly uuid: Uuid | undefined
+  /** The blobs that leave with it: those that no image needs which is still there. */
+  readonly sha256s: readonly string[]
+  /** The room that makes. 0 for an image whose blob leaves with another one, further down. */
+  readonly sizeBytes: number
+  /** Of an origin, the last use of anything that builds on it. */
+  readonly lastUsedMs: number
+  /** In words, for operators. */
+  readonly why: string
+}
+
+interface Candidate extends Omit<Departure, 'sha256s' | 'sizeBytes'> {
+  readonly ancestors: readonly Uuid[]
+  readonly blobs: readonly KeptBlob[]
+  readonly leftoverBytes: number
+}
+
+/**
+ * What leaves, in that order, to free `wantedBytes`; all that may leave, when that is not enough.
+ *
+ * Whatever was used longest ago leaves first. An origin counts as used whenever something was that builds on it: so a
+ * chain goes by the last use of its leaf, and leaf first. A blob leaves with the last image that needs it. At equal
+ * age, what is worth least goes first: unfinished downloads, then blobs nobody knows, then images.
+ */
+export function planEviction(kept: Kept, wantedBytes: number): readonly Departure[] {
+  if (wantedBytes <= 0) return []
+  const users = countUsers(kept.images)
+  const departing: { readonly candidate: Candidate; readonly freed: readonly KeptBlob[] }[] = []
+  let freedBytes = 0
+  for (const candidate of candidatesOf(kept)) {
+    if (freedBytes >= wantedBytes) break
+    const freed = candidate.blobs.filter(({ sha256 }) => release(users, sha256) === 0)
+    freedBytes += candidate.leftoverBytes + sumOf(freed)
+    departing.push({ candidate, freed })
+  }
+  return withoutTheFutile(departing).map(({ candidate, freed }) => {
+    const { kind, uuid, lastUsedMs, why, leftoverBytes } = candidate
+    const sha256s = freed.map(({ sha256 }) => sha256)
+    return { kind, uuid, sha256s, sizeBytes: leftoverBytes + sumOf(freed), lastUsedMs, why }
+  })
+}
+
+/** All images that must stay, and all they build on. */
+export function stayingImages(images: readonly KeptImage[]): ReadonlySet<Uuid> {
+  return new Set(images.filter(({ mustStay }) => mustStay).flatMap(({ uuid, ancestors }) => [uuid, ...ancestors]))
+}
+
+/** Everything that may leave, in the order of leaving. */
+function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
+  const staying = stayingImages(images)
+  const lastUses = new Map<Uuid, number>()
+  const bases = new Set<Uuid>()
+  for (const { uuid, ancestors, lastUsedMs } of images) {
+    for (const each of ancestors) bases.add(each)
+    for (const each of [uuid, ...ancestors]) lastUses.set(each, Math.max(lastUsedMs, lastUses.get(each) ?? 0))
+  }
+  const candidates: Candidate[] = [
+    ...leftovers.map(({ sizeBytes, touchedMs }) => ({
+      ...NOTHING,
+      kind: 'leftover' as const,
+      leftoverBytes: sizeBytes,
+      lastUsedMs: touchedMs,
+      why: 'a download that was never finished',
+    })),
+    ...strays.map((blob) => ({
+      ...NOTHING,
+      kind: 'stray' as const,
+      blobs: [blob],
+      lastUsedMs: blob.lastUsedMs,
+      why: 'a file of no image we know',
+    })),
+    ...images
+      .filter(({ uuid }) => !staying.has(uuid))
+      .map(({ uuid, ancestors, blobs }) => ({
+        ...NOTHING,
+        kind: 'image' as const,
+        uuid,
+        ancestors,
+        blobs: [...new Map(blobs.map((blob) => [blob.sha256, blob])).values()],
+        lastUsedMs: lastUses.get(uuid)!,
+        why: bases.has(uuid) ? 'unused longest, and all that builds on it leaves too' : 'unused longest',
+      })),
+  ]
+  return candidates.sort(
+    (a, b) =>
+      a.lastUsedMs - b.lastUsedMs ||
+      WORTH[a.kind] - WORTH[b.kind] ||
+      // What builds on something has all its ancestors and one more.
+      b.ancestors.length - a.ancestors.length,
+  )
+}
+
+const NOTHING = { uuid: undefined, ancestors: [], blobs: [], leftoverBytes: 0 }
+const WORTH = { leftover: 0, stray: 1, image: 2 }
+
+/**
+ * Leaves out images that would leave for nothing, all their blobs being needed by others that stay; unless something
+ * leaves that they build on. From the end, as origins stand behind what builds on them.
+ */
+function withoutTheFutile<Entry extends { readonly candidate: Candidate; readonly freed: readonly KeptBlob[] }>(
+  departing: readonly Entry[],
+): Entry[] {
+  const freed = new Set(departing.flatMap((each) => each.freed.map(({ sha256 }) => sha256)))
+  const leaving = new Set<Uuid>()
+  const remaining: Entry[] = []
+  for (const entry of departing.toReversed()) {
+    const { kind, uuid, blobs, ancestors } = entry.candidate
+    const isOfUse = blobs.some(({ sha256 }) => freed.has(sha256)) || ancestors.some((each) => leaving.has(each))
+    if (kind === 'image' && !isOfUse) continue
+    if (uuid) leaving.add(uuid)
+    remaining.push(entry)
+  }
+  return remaining.toReversed()
+}
+
+/** How many images have each blob. */
+function countUsers(images: readonly KeptImage[]): Map<string, number> {
+  const users = new Map<string, number>()
+  for (const { blobs } of images) {
+    for (const sha256 of new Set(blobs.map((blob) => blob.sha256))) users.set(sha256, (users.get(sha256) ?? 0) + 1)
+  }
+  return users
+}
+
+/** One user less. Answers how many are left; a stray has none to begin with. */
+function release(users: Map<string, number>, sha256: string): number {
+  const left = Math.max(0, (users.get(sha256) ?? 0) - 1)
+  users.set(sha256, left)
+  return left
+}
+
+function sumOf(blobs: readonly KeptBlob[]): number {
+  return blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+}

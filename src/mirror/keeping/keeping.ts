@@ -1,0 +1,124 @@
+import { MirrorError } from '../../errors.js'
+import type { Filter } from '../../images/filter.js'
+import type { Manifest } from '../../images/manifest.js'
+import { type Clock, systemClock } from '../../parts/clock.js'
+import type { Log } from '../../parts/log.js'
+import type { OpenBlob } from '../../store/blob-store.js'
+import type { Store } from '../../store/store.js'
+import type { Catalogue } from '../catalogue.js'
+import type { MirrorCounters } from '../counters.js'
+import type { Offer } from '../flight.js'
+import type { KeepingStatus } from '../mirror.js'
+import { Mender } from './mender.js'
+import { ReadChecks, type VerifyOnRead } from './read-checks.js'
+import { Room } from './room.js'
+import { Scrubber } from './scrubber.js'
+import { VerifiedBlob } from './verified-blob.js'
+
+/** What the operator decided about keeping. */
+export interface KeepingRules {
+  /** How many bytes image files may take; asked again and again, as a share of a disk changes with it. */
+  readonly quotaBytes: () => Promise<number | undefined>
+  readonly pins: readonly Filter[]
+  /** `undefined`: nothing is read again in the background. */
+  readonly scrub: { readonly everyMs: number; readonly bytesPerSecond: number } | undefined
+  readonly verifyOnRead: VerifyOnRead
+}
+
+export interface KeepingOptions extends KeepingRules {
+  readonly store: Store
+  readonly catalogue: Catalogue
+  /** Images whose files are being fetched. */
+  readonly underWay: () => Iterable<Manifest>
+  readonly offersOf: (manifest: Manifest) => readonly Offer[]
+  /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
+  readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
+  readonly counters: MirrorCounters
+  readonly log: Log
+  readonly clock?: Clock
+}
+
+const PATIENCE_MS = 20_000
+/** How often old leftovers are removed, the quota is looked at, and lost blobs are tried for again. */
+const ROUND_MS = 3_600_000
+
+/** What becomes of blobs once they are kept: there is room for them, they stay good, and what leaves here is good. */
+export class Keeping {
+  readonly room: Room
+  readonly #options: KeepingOptions
+  readonly #clock: Clock
+  readonly #mender: Mender
+  readonly #scrubber: Scrubber | undefined
+  readonly #checks: ReadChecks
+  readonly #abort = new AbortController()
+  #rounds: Promise<void> | undefined
+
+  constructor(options: KeepingOptions) {
+    const { clock = systemClock, scrub, verifyOnRead } = options
+    this.#options = options
+    this.#clock = clock
+    this.room = new Room({ ...options, clock })
+    this.#mender = new Mender(options)
+    const mend: Mender['mend'] = (sha256, damage) => this.#mender.mend(sha256, damage)
+    this.#scrubber = scrub && new Scrubber({ ...options, ...scrub, mend, clock })
+    this.#checks = new ReadChecks(verifyOnRead, clock)
+  }
+
+  start(): void {
+    this.#scrubber?.start()
+    this.#rounds ??= this.#run()
+  }
+
+  /** The blob, read as `verifyOnRead` says. Takes over `blob`. */
+  verified(blob: OpenBlob): OpenBlob {
+    const { counters, store, verifyOnRead } = this.#options
+    if (verifyOnRead === 'never') return blob
+    return new VerifiedBlob(blob, {
+      blobs: store.blobs,
+      checks: this.#checks,
+      counters,
+      onDamage: (sha256, chunk) => void this.#mender.mend(sha256, { foundBy: 'a read', chunks: [chunk] }),
+    })
+  }
+
+  /**
+   * Waits while a damaged file is being put right from a few MiB: that costs the line less than fetching all of it. Not for
+   * long, as whoever waits has not got a byte yet.
+   */
+  async patched(sha256: string): Promise<void> {
+    const patching = this.#mender.patching(sha256)
+    if (!patching) return
+    const isOver = new AbortController()
+    await Promise.race([patching, this.#clock.pause(PATIENCE_MS, isOver.signal)]).catch(() => {})
+    isOver.abort()
+  }
+
+  status(): KeepingStatus {
+    const lost = [...this.#mender.lost()].map(({ manifest, fileIndex, sha256 }) => ({
+      uuid: manifest.uuid,
+      fileIndex,
+      sha256,
+    }))
+    return { room: this.room.status(), scrub: this.#scrubber?.status(), lost }
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
+    await this.#mender.close()
+    await this.#scrubber?.close()
+    await this.#rounds
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#abort
+    while (!signal.aborted) {
+      try {
+        await this.room.tidy()
+        await this.#mender.mendLost()
+      } catch (error) {
+        this.#options.log.error({ err: error }, 'the store could not be tidied')
+      }
+      await this.#clock.pause(ROUND_MS, signal).catch(() => {})
+    }
+  }
+}

@@ -1,0 +1,272 @@
+import { MirrorError } from '../../errors.js'
+import { ancestryOf } from '../../images/ancestry.js'
+import { formatDigest, strongestDigest } from '../../images/digest.js'
+import { type Filter, matchesFilter } from '../../images/filter.js'
+import type { Manifest } from '../../images/manifest.js'
+import type { Uuid } from '../../images/uuid.js'
+import type { Clock } from '../../parts/clock.js'
+import type { Log } from '../../parts/log.js'
+import { OneAtATime } from '../../parts/one-at-a-time.js'
+import type { BlobRef, ExpectedBlob, PartialBlob, SuspendedBlob } from '../../store/blob-store.js'
+import type { HeldImage } from '../../store/image-store.js'
+import type { Store } from '../../store/store.js'
+import type { Catalogue } from '../catalogue.js'
+import type { MirrorCounters } from '../counters.js'
+import type { RoomStatus } from '../mirror.js'
+import { type Departure, type Kept, type KeptImage, planEviction, stayingImages } from './eviction-plan.js'
+
+export interface RoomOptions {
+  readonly store: Pick<Store, 'blobs' | 'images'>
+  readonly catalogue: Catalogue
+  /** How many bytes image files may take, unfinished ones included; `undefined` for as many as the disk has. */
+  readonly quotaBytes: () => Promise<number | undefined>
+  /** Images that match any of these never leave, and neither does what they build on. */
+  readonly pins: readonly Filter[]
+  /** Images whose files are being fetched: what they build on is about to be needed. */
+  readonly underWay: () => Iterable<Manifest>
+  readonly counters: MirrorCounters
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Nobody comes back for a download that was left a week ago: whoever wants the file fetches the rest within a day. */
+const LEFTOVER_TTL_MS = 7 * 86_400_000
+
+/** Room for image files: how much there may be, and who leaves when there is none. */
+export class Room {
+  readonly #options: RoomOptions
+  /** Room is made for one after the other: each finds what those before it were promised. */
+  readonly #making = new OneAtATime()
+  #quotaBytes: number | undefined
+  #evictedBytes = 0
+
+  constructor(options: RoomOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Starts receiving a file, once there is room for it.
+   * @throws MirrorError STORE_FULL when nothing more may be let go of: it is for the caller to serve the file without
+   *   keeping it. STORE_BROKEN.
+   */
+  receive(expected: ExpectedBlob): Promise<PartialBlob> {
+    return this.#making.run(async () => {
+      if (!(await this.#makeRoomFor(expected))) {
+        throw new MirrorError(
+          'STORE_FULL',
+          `no room for a file of ${expected.sizeBytes} bytes, and nothing more may be let go of`,
+        )
+      }
+      return await this.#options.store.blobs.receive(expected)
+    })
+  }
+
+  /**
+   * Lets go of what was used longest ago until `sizeBytes` more fit. Answers false when they would not fit even then;
+   * nothing is let go of in vain, unless something turns out to be in use. The room is promised to nobody: `receive` does
+   * both.
+   */
+  makeRoom(sizeBytes: number): Promise<boolean> {
+    return this.#making.run(() => this.#makeRoom(sizeBytes))
+  }
+
+  /** What `makeRoom` would let go of to free so many bytes, in that order. Changes nothing. */
+  whatWouldLeave(sizeBytes: number): readonly Departure[] {
+    return planEviction(this.#takeStock(new Set(), undefined), sizeBytes)
+  }
+
+  /** Removes downloads that nobody has gone on with for a week, and goes back below the quota, as far as that may be. */
+  async tidy(): Promise<void> {
+    const { clock, log, store } = this.#options
+    await this.#making.run(async () => {
+      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS)
+      if (freedBytes > 0) log.info({ freedBytes }, 'removed what was left of downloads that nobody went on with')
+      const shortBytes = await this.#overQuotaBytes(0)
+      if (shortBytes > 0) await this.#free(shortBytes, undefined)
+    })
+  }
+
+  status(): RoomStatus {
+    const { images } = this.#takeStock(new Set(), undefined)
+    const staying = stayingImages(images)
+    const pinned = new Map<string, number>()
+    let keptBytes = 0
+    for (const { uuid, blobs } of images) {
+      if (staying.has(uuid)) for (const { sha256, sizeBytes } of blobs) pinned.set(sha256, sizeBytes)
+    }
+    for (const { sizeBytes } of this.#options.store.blobs.all()) keptBytes += sizeBytes
+    const pinnedBytes = [...pinned.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0)
+    return {
+      quotaBytes: this.#quotaBytes,
+      usedBytes: this.#usedBytes(),
+      pinnedBytes,
+      evictableBytes: keptBytes - pinnedBytes,
+      evictedBytes: this.#evictedBytes,
+    }
+  }
+
+  /** A file that is left half done needs only the other half. */
+  async #makeRoomFor(expected: ExpectedBlob): Promise<boolean> {
+    const own = [...this.#options.store.blobs.suspended()].find((left) => isSameFile(left.expected, expected))
+    return await this.#makeRoom(Math.max(0, expected.sizeBytes - (own?.sizeOnDiskBytes ?? 0)), own)
+  }
+
+  async #makeRoom(sizeBytes: number, own?: SuspendedBlob): Promise<boolean> {
+    const overDiskBytes = sizeBytes - (await this.#options.store.blobs.freeBytes())
+    const shortBytes = Math.max(overDiskBytes, await this.#overQuotaBytes(sizeBytes))
+    if (shortBytes <= 0) return true
+    const mayFreeBytes = sumOf(planEviction(this.#takeStock(new Set(), own), shortBytes))
+    return mayFreeBytes >= shortBytes && (await this.#free(shortBytes, own))
+  }
+
+  /** Whether so much was freed. What turns out to be in use stays, and the next in the line goes in its place. */
+  async #free(wantedBytes: number, own: SuspendedBlob | undefined): Promise<boolean> {
+    const busy = new Set<Uuid | string>()
+    let missingBytes = wantedBytes
+    // Planned anew after each, as the world goes on meanwhile. Every round frees something, or knows one more that is busy.
+    while (missingBytes > 0) {
+      const plan = planEviction(this.#takeStock(busy, own), missingBytes)
+      const first = plan.findIndex(({ sizeBytes }) => sizeBytes > 0)
+      if (first < 0) return false
+      for (const departure of plan.slice(0, first + 1)) {
+        if (await this.#letGo(departure)) missingBytes -= departure.sizeBytes
+        else for (const each of departure.uuid ? [departure.uuid] : departure.sha256s) busy.add(each)
+      }
+    }
+    return true
+  }
+
+  async #letGo(departure: Departure): Promise<boolean> {
+    const { counters, log, store } = this.#options
+    const { kind, uuid, sha256s, sizeBytes, lastUsedMs, why } = departure
+    try {
+      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1)
+      else if (!(await this.#letGoOfImage(uuid, sha256s))) return false
+    } catch (error) {
+      log.error({ uuid, sha256s, err: error }, 'what was to make room could not be let go of')
+      return false
+    }
+    this.#evictedBytes += sizeBytes
+    counters.evicted(sizeBytes)
+    log.info({ kind, uuid, sha256s, sizeBytes, lastUsedMs }, `let go of ${uuid ? `image ${uuid}` : why}`)
+    return true
+  }
+
+  /**
+   * The record goes first, then the bytes. A crash in between leaves bytes that are no image's: they serve whoever asks for them
+   * by their digest, and are the first to leave next time. The other way round it would leave an image that counts as held,
+   * is listed as held though every upstream has withdrawn it, and cannot be served.
+   */
+  async #letGoOfImage(uuid: Uuid | undefined, sha256s: readonly string[]): Promise<boolean> {
+    const { catalogue, store } = this.#options
+    const held = uuid && store.images.get(uuid)
+    if (held) {
+      await store.images.forget(held.manifest.uuid)
+      catalogue.letGo(held.manifest.uuid)
+    }
+    let leftCount = 0
+    for (const sha256 of sha256s) if (await store.blobs.letGo(sha256)) leftCount++
+    if (leftCount === sha256s.length) return true
+    // Somebody is reading: the image stays what it was. With some of its files gone, it is only what is left of it.
+    if (held && leftCount === 0) await this.#takeBack(held)
+    return false
+  }
+
+  async #takeBack(image: HeldImage): Promise<void> {
+    await this.#options.store.images.keep(image)
+    this.#options.catalogue.hold(image)
+  }
+
+  /** By how much the quota would be exceeded with so many bytes more. Negative: by how much it would not. */
+  async #overQuotaBytes(sizeBytes: number): Promise<number> {
+    this.#quotaBytes = await this.#options.quotaBytes()
+    return this.#quotaBytes === undefined ? Number.NEGATIVE_INFINITY : this.#usedBytes() + sizeBytes - this.#quotaBytes
+  }
+
+  #usedBytes(): number {
+    const { blobs } = this.#options.store
+    let usedBytes = blobs.receivingBytes
+    for (const { sizeBytes } of blobs.all()) usedBytes += sizeBytes
+    for (const { sizeOnDiskBytes } of blobs.suspended()) usedBytes += sizeOnDiskBytes
+    return usedBytes
+  }
+
+  /** @param busy uuids of images, and sha256 of strays, that cannot leave now. */
+  #takeStock(busy: ReadonlySet<Uuid | string>, own: SuspendedBlob | undefined): Kept {
+    const { blobs } = this.#options.store
+    const unknown = new Map<string, BlobRef>()
+    for (const ref of blobs.all()) unknown.set(ref.sha256, ref)
+    const images = this.#keptImages(busy, unknown)
+    const strays = [...unknown.values()]
+      .filter(({ sha256 }) => !busy.has(sha256))
+      .map(({ sha256, sizeBytes }) => ({ sha256, sizeBytes, lastUsedMs: blobs.lastUsedMs(sha256) ?? 0 }))
+    return { images, strays, leftovers: this.#leftovers(own) }
+  }
+
+  /**
+   * Not the one that is about to be gone on with, nor any that was touched after it, as leftovers are reclaimed by age
+   * alone.
+   */
+  #leftovers(own: SuspendedBlob | undefined): Kept['leftovers'] {
+    const left = [...this.#options.store.blobs.suspended()].map(({ sizeOnDiskBytes, touchedMs }) => ({
+      sizeBytes: sizeOnDiskBytes,
+      touchedMs,
+    }))
+    return own ? left.filter(({ touchedMs }) => touchedMs < own.touchedMs) : left
+  }
+
+  /** Takes out of `unknown` what is a file of some image. */
+  #keptImages(busy: ReadonlySet<Uuid | string>, unknown: Map<string, BlobRef>): KeptImage[] {
+    const { catalogue, store, underWay } = this.#options
+    const needed = new Set([...underWay()].flatMap((image) => this.#ancestorsOf(image)))
+    const images: KeptImage[] = []
+    const add = (manifest: Manifest, refs: readonly BlobRef[]) => {
+      const { uuid } = manifest
+      const mustStay = busy.has(uuid) || needed.has(uuid) || this.#isPinned(manifest)
+      const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
+      images.push({ uuid, ancestors: this.#ancestorsOf(manifest), blobs: refs, lastUsedMs, mustStay })
+    }
+    const refsByImage = new Map<Uuid, BlobRef[]>()
+    for (const { manifest, files } of store.images.all()) {
+      const refs = files.flatMap(({ sha256 }) => store.blobs.find({ algorithm: 'sha256', hex: sha256 }) ?? [])
+      if (refs.length > 0) refsByImage.set(manifest.uuid, refs)
+    }
+    for (const [uuid, refs] of refsByImage) add(catalogue.find(uuid) ?? store.images.get(uuid)!.manifest, refs)
+    for (const refs of refsByImage.values()) for (const { sha256 } of refs) unknown.delete(sha256)
+    // An image of which only some files have come yet is nowhere written down as held.
+    if (unknown.size === 0) return images
+    for (const manifest of catalogue.all()) {
+      if (refsByImage.has(manifest.uuid)) continue
+      const refs = manifest.files.flatMap(({ digests, sizeBytes }) => {
+        const digest = strongestDigest(digests)
+        return (digest && store.blobs.find(digest, sizeBytes)) ?? []
+      })
+      if (refs.length === 0) continue
+      add(manifest, refs)
+      for (const { sha256 } of refs) unknown.delete(sha256)
+    }
+    return images
+  }
+
+  /** None of a chain that is a ring or endless: it is refused to whoever asks, and nobody can need it. */
+  #ancestorsOf(manifest: Manifest): readonly Uuid[] {
+    const { images, missing, broken } = ancestryOf(manifest, (uuid) => this.#options.catalogue.find(uuid))
+    if (broken) return []
+    const known = images.slice(1).map(({ uuid }) => uuid)
+    return missing ? [...known, missing] : known
+  }
+
+  #isPinned(manifest: Manifest): boolean {
+    return this.#options.pins.some((pin) => matchesFilter(pin, manifest))
+  }
+}
+
+function isSameFile(a: ExpectedBlob, b: ExpectedBlob): boolean {
+  const [digestOfA, digestOfB] = [strongestDigest(a.digests), strongestDigest(b.digests)]
+  if (!digestOfA || !digestOfB || a.sizeBytes !== b.sizeBytes) return false
+  return formatDigest(digestOfA) === formatDigest(digestOfB)
+}
+
+function sumOf(departures: readonly Departure[]): number {
+  return departures.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+}

@@ -1,0 +1,260 @@
+import { isMirrorError, MirrorError } from '../../errors.js'
+import type { Clock } from '../../parts/clock.js'
+import type { Log } from '../../parts/log.js'
+import type { Audited } from '../../store/audit-store.js'
+import { type BlobRef, type BlobStore, CHUNK_BYTES, type Examination } from '../../store/blob-store.js'
+import type { ScrubStore } from '../../store/scrub-store.js'
+import type { MirrorCounters } from '../counters.js'
+import type { ScrubStatus } from '../mirror.js'
+import type { Damage } from './mender.js'
+
+export interface ScrubberOptions {
+  readonly store: { readonly blobs: BlobStore; readonly scrub: ScrubStore } & Readonly<
+    Record<'images' | 'icons' | 'claims', Audited>
+  >
+  /** Every blob is read again within this time... */
+  readonly everyMs: number
+  /** ...and never faster than this. */
+  readonly bytesPerSecond: number
+  /** Puts a damaged blob right. Never rejects. */
+  readonly mend: (sha256: string, damage: Damage) => Promise<boolean>
+  readonly counters: MirrorCounters
+  readonly clock: Clock
+  readonly log: Log
+}
+
+const VANISHED: Examination = { damagedChunks: [], isWhole: false, fingerprint: 'good' }
+/** Every blob is read within this part of the time it may take: the rest is for restarts and busy days. */
+const HASTE = 0.8
+/** Manifests, icons, claims and the index are small, and read together: daily, or more often where blobs are. */
+const AUDIT_EVERY_MS = 86_400_000
+/** What a crash may cost: so much is read again. Small against what is read meanwhile. */
+const SAVE_EVERY_MS = 5 * 60_000
+/** The disk has refused: it will not be better at once. */
+const PAUSE_AFTER_FAILURE_MS = 60_000
+/** Timers cannot wait for a month, and what is due may change while we wait. */
+const LONGEST_NAP_MS = 3_600_000
+
+/**
+ * Reads everything again that we keep, in the background: blobs one at a time, the one that waits longest first, spread
+ * evenly over the time they may take; everything else once a day. Goes on where it stopped, also after a restart.
+ */
+export class Scrubber {
+  readonly #options: ScrubberOptions
+  readonly #abort = new AbortController()
+  readonly #mending = new Set<Promise<unknown>>()
+  #checkedMs = new Map<string, number>()
+  #current: { readonly sha256: string; nextChunk: number } | undefined
+  #endedMs: number | undefined
+  #auditedMs: number | undefined
+  #savedMs = 0
+  #saving: Promise<void> = Promise.resolve()
+  #blobsRead = 0
+  #damageFound = 0
+  #running: Promise<void> | undefined
+
+  constructor(options: ScrubberOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Stops reading, and writes down where. */
+  async close(): Promise<void> {
+    this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
+    if (!this.#running) return
+    await this.#running
+    await Promise.allSettled(this.#mending)
+    await this.#save()
+  }
+
+  status(): ScrubStatus {
+    const { bytesPerSecond, everyMs } = this.#options
+    const oldest = this.#oldest()
+    return {
+      everyMs,
+      bytesPerSecond,
+      oldestCheckMs: oldest && this.#lastCheckMs(oldest),
+      current: this.#reading(),
+      auditedMs: this.#auditedMs,
+      blobsRead: this.#blobsRead,
+      damageFound: this.#damageFound,
+      isTooSlow: this.#totalBytes() / bytesPerSecond > everyMs / 1000,
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log, store } = this.#options
+    const { signal } = this.#abort
+    const { checkedMs, current, endedMs, auditedMs } = await store.scrub.load()
+    this.#checkedMs = new Map(checkedMs)
+    this.#current = current
+    this.#endedMs = endedMs ?? clock.wallMs()
+    this.#auditedMs = auditedMs
+    this.#savedMs = clock.steadyMs()
+    while (!signal.aborted) {
+      try {
+        await this.#step()
+      } catch (error) {
+        if (signal.aborted) return
+        log.error({ err: error }, 'the scrub was stopped by a failure; it goes on in a while')
+        await clock.pause(PAUSE_AFTER_FAILURE_MS, signal).catch(() => {})
+      }
+    }
+  }
+
+  async #step(): Promise<void> {
+    const { clock } = this.#options
+    const auditDueMs = this.#auditDueMs()
+    if (auditDueMs <= 0) return await this.#audit()
+    const interrupted = this.#current && this.#find(this.#current.sha256)
+    const next = interrupted ?? this.#oldest()
+    const waitMs = next && !interrupted ? this.#dueMs(next) : 0
+    if (next && waitMs <= 0) return await this.#examine(next)
+    await clock.pause(Math.min(next ? waitMs : LONGEST_NAP_MS, auditDueMs, LONGEST_NAP_MS), this.#abort.signal)
+  }
+
+  /** In how long the next blob is to be read, so that one after the other fills the time evenly. */
+  #dueMs(next: BlobRef): number {
+    const { clock, everyMs } = this.#options
+    const nowMs = clock.wallMs()
+    const roundMs = HASTE * everyMs
+    // After a long time out of service there is no time to spread anything.
+    if (nowMs - this.#lastCheckMs(next) >= everyMs) return 0
+    const shareMs = (roundMs * next.sizeBytes) / Math.max(1, this.#totalBytes())
+    // A clock that was set back must not stop us for longer than it would take anyway.
+    return Math.min(shareMs, (this.#endedMs ?? nowMs) + shareMs - nowMs)
+  }
+
+  async #examine(ref: BlobRef): Promise<void> {
+    const { bytesPerSecond, clock, counters, store } = this.#options
+    const { sha256, sizeBytes } = ref
+    if (this.#current?.sha256 !== sha256) this.#current = { sha256, nextChunk: 0 }
+    const current = this.#current
+    const examination = await store.blobs.examine(sha256, {
+      signal: this.#abort.signal,
+      fromChunk: current.nextChunk,
+      bytesPerSecond,
+      onChunk: (index) => {
+        current.nextChunk = index + 1
+        counters.scrubbed(Math.min(CHUNK_BYTES, sizeBytes - index * CHUNK_BYTES))
+        this.#saveNowAndThen()
+      },
+    })
+    this.#current = undefined
+    this.#endedMs = clock.wallMs()
+    // Not there to be read, though nobody has let go of it.
+    const hasVanished = !examination && this.#find(sha256) !== undefined
+    if (examination || hasVanished) {
+      this.#blobsRead++
+      this.#checkedMs.set(sha256, clock.wallMs())
+      this.#judge(sha256, examination ?? VANISHED)
+    }
+    this.#saveNowAndThen()
+  }
+
+  #judge(sha256: string, { damagedChunks, fingerprint, isWhole }: Examination): void {
+    const { counters, log, mend } = this.#options
+    if (fingerprint === 'measured again') {
+      this.#damageFound++
+      counters.damageFound('fingerprint')
+      counters.damageMended('fingerprint')
+      log.error({ sha256 }, `the fingerprint of blob ${sha256} was damaged; it was measured again`)
+    }
+    if (damagedChunks.length === 0 && isWhole !== false && fingerprint !== 'lost') return
+    this.#damageFound++
+    // With its fingerprint gone, nobody can say which of its chunks are good.
+    const chunks = fingerprint === 'lost' || damagedChunks.length === 0 ? undefined : damagedChunks
+    // It may have to come from far away: the reading goes on meanwhile.
+    const mending = mend(sha256, { foundBy: 'the scrub', chunks }).finally(() => this.#mending.delete(mending))
+    this.#mending.add(mending)
+  }
+
+  #auditDueMs(): number {
+    const { clock, everyMs } = this.#options
+    if (this.#auditedMs === undefined) return 0
+    const intervalMs = Math.min(AUDIT_EVERY_MS, everyMs)
+    return Math.min(intervalMs, this.#auditedMs + intervalMs - clock.wallMs())
+  }
+
+  /** Everything but blobs. A store that cannot be read does not keep us from the others. */
+  async #audit(): Promise<void> {
+    const { clock, counters, log, store } = this.#options
+    for (const part of [store.images, store.icons, store.claims, store.blobs]) {
+      if (this.#abort.signal.aborted) return
+      try {
+        for (const { kind, path, complaint, isMended } of await part.audit()) {
+          this.#damageFound++
+          counters.damageFound(kind)
+          if (isMended) counters.damageMended(kind)
+          const outcome = isMended ? 'was written anew' : 'is not used any more'
+          log.error({ kind, path, isMended }, `${path} is damaged (${complaint}) and ${outcome}`)
+        }
+      } catch (error) {
+        if (!isMirrorError(error, 'STORE_BROKEN', 'STORE_FULL')) throw error
+        log.error({ err: error }, 'a part of the store could not be read again')
+      }
+    }
+    this.#auditedMs = clock.wallMs()
+    this.#saveNowAndThen()
+  }
+
+  #oldest(): BlobRef | undefined {
+    let oldest: BlobRef | undefined
+    for (const ref of this.#options.store.blobs.all()) {
+      if (!oldest || this.#lastCheckMs(ref) < this.#lastCheckMs(oldest)) oldest = ref
+    }
+    return oldest
+  }
+
+  /** To keep it, all of it was verified. */
+  #lastCheckMs({ sha256, keptMs }: BlobRef): number {
+    return Math.max(keptMs, this.#checkedMs.get(sha256) ?? 0)
+  }
+
+  #find(sha256: string): BlobRef | undefined {
+    return this.#options.store.blobs.find({ algorithm: 'sha256', hex: sha256 })
+  }
+
+  #reading(): ScrubStatus['current'] {
+    const ref = this.#current && this.#find(this.#current.sha256)
+    if (!ref || !this.#current) return undefined
+    const { sha256, nextChunk } = this.#current
+    return { sha256, chunk: nextChunk, chunks: Math.ceil(ref.sizeBytes / CHUNK_BYTES) }
+  }
+
+  #totalBytes(): number {
+    let totalBytes = 0
+    for (const { sizeBytes } of this.#options.store.blobs.all()) totalBytes += sizeBytes
+    return totalBytes
+  }
+
+  #saveNowAndThen(): void {
+    const nowMs = this.#options.clock.steadyMs()
+    if (nowMs - this.#savedMs < SAVE_EVERY_MS) return
+    this.#savedMs = nowMs
+    this.#saving = this.#save()
+  }
+
+  /** One at a time. Not being able to costs no more than reading something again. */
+  async #save(): Promise<void> {
+    const { log, store } = this.#options
+    await this.#saving
+    // Of blobs that are gone nothing need be known.
+    for (const sha256 of [...this.#checkedMs.keys()]) if (!this.#find(sha256)) this.#checkedMs.delete(sha256)
+    const current = this.#current && { ...this.#current }
+    try {
+      await store.scrub.save({
+        checkedMs: this.#checkedMs,
+        current,
+        endedMs: this.#endedMs,
+        auditedMs: this.#auditedMs,
+      })
+    } catch (error) {
+      if (!isMirrorError(error, 'STORE_BROKEN', 'STORE_FULL')) throw error
+      log.warn({ err: error }, 'how far the scrub has come could not be written down')
+    }
+  }
+}
