@@ -1,5 +1,6 @@
 import * as fs from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { type FileSystem, nodeFileSystem, type OpenedFile } from '../../src/store/file-system.js'
 
 /** One change to the disk, with paths below the root. */
@@ -118,11 +119,20 @@ export class RecordingFileSystem implements FileSystem {
 
   /** Writes into the empty directory `root` what `crash` leaves of the first `count` changes. */
   async replay(root: string, count: number, crash: Crash): Promise<void> {
-    const disk = new ModelDisk()
-    for (const change of this.#changes.slice(0, count)) disk.apply(change)
-    const { directories, files } = disk.after(crash)
+    const { directories, files } = this.#after(count, crash)
     for (const path of directories) await fs.mkdir(join(root, path), { recursive: true })
     for (const [path, bytes] of files) await fs.writeFile(join(root, path), bytes)
+  }
+
+  /** Whether the last of the first `count` changes makes any difference to what `crash` leaves. */
+  isOfConsequence(count: number, crash: Crash): boolean {
+    return count === 0 || !isDeepStrictEqual(this.#after(count - 1, crash), this.#after(count, crash))
+  }
+
+  #after(count: number, crash: Crash) {
+    const disk = new ModelDisk()
+    for (const change of this.#changes.slice(0, count)) disk.apply(change)
+    return disk.after(crash)
   }
 
   #below(path: string): string {
