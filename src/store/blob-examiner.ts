@@ -25,7 +25,7 @@ const UNREADABLE = ['EIO', 'EUCLEAN', 'EBADMSG', 'EILSEQ']
  * Reads a file in a worker thread, chunk by chunk, no faster than it is told, and answers the hashes of its chunks.
  * @throws the signal's reason, and what the disk says when it refuses more than some of the bytes.
  */
-export async function readChunks(pool: HashPool, reading: ChunkReading): Promise<ReadChunks> {
+export async function readChunks(pool: Pick<HashPool, 'read'>, reading: ChunkReading): Promise<ReadChunks> {
   const { fromChunk, sizeBytes, signal, onChunk } = reading
   const chunkCount = Math.ceil(sizeBytes / CHUNK_BYTES)
   const hashes: (string | undefined)[] = new Array(chunkCount).fill(undefined)
@@ -50,7 +50,7 @@ export async function readChunks(pool: HashPool, reading: ChunkReading): Promise
 }
 
 async function readOn(
-  pool: HashPool,
+  pool: Pick<HashPool, 'read'>,
   { path, sizeBytes, digests, signal }: ChunkReading,
   startChunk: number,
   pace: Pace,

@@ -1,7 +1,7 @@
 import { MirrorError } from '../errors.js'
 import type { BlobRef, OpenBlob } from './blob-store.js'
-import { readPromised } from './disk-partial-blob.js'
 import type { OpenedFile } from './file-system.js'
+import { readPromised } from './read-promised.js'
 
 /** Somebody's right to read a blob: from before it is opened until it is closed. */
 export interface ReadingLease {

@@ -14,8 +14,9 @@ import type { OpenedFile } from './file-system.js'
 import type { Measured, Measuring } from './hash-pool.js'
 import type { PartialPlace } from './partial-files.js'
 import type { PartialJournal } from './partial-journal.js'
+import { readPromised } from './read-promised.js'
 import { storeFailure } from './store-failure.js'
-import { readFully, writeFully } from './whole-files.js'
+import { writeFully } from './whole-files.js'
 
 /** After so many bytes, or at the first write after so long, what came is synced, and the journal with it. */
 export const SYNC_INTERVAL_BYTES = 64 * 1024 * 1024
@@ -376,21 +377,4 @@ export class DiskPartialBlob implements PartialBlob {
   get #promisedSize(): string {
     return `${this.expected.sizeBytes} bytes`
   }
-}
-
-/** Fills `wanted`, which must be there. @throws MirrorError STORE_BROKEN when it is not. */
-export async function readPromised(
-  file: OpenedFile,
-  wanted: Uint8Array,
-  positionBytes: number,
-  name: string,
-): Promise<number> {
-  let readBytes: number
-  try {
-    readBytes = await readFully(file, wanted, positionBytes)
-  } catch (cause) {
-    throw storeFailure(`cannot read ${name}`, cause)
-  }
-  if (readBytes === wanted.length) return readBytes
-  throw new MirrorError('STORE_BROKEN', `${name} ends on the disk after ${positionBytes + readBytes} bytes, too early`)
 }

@@ -93,6 +93,39 @@ describe('HashPool', () => {
     expect(open).not.toContain(path)
   })
 
+  it('takes one digest alone', async () => {
+    const bytes = randomBytes(2 * CHUNK_BYTES + 5)
+    const path = await makeFile(bytes)
+    for (const algorithm of ['sha256', 'sha1', 'md5'] as const) {
+      expect(await makePool().digest(path, algorithm, bytes.length)).toBe(hex(algorithm, bytes))
+    }
+  })
+
+  it('tells the hash of each chunk as it is read, and reads no further than it is told', async () => {
+    const bytes = randomBytes(3 * CHUNK_BYTES + 5)
+    const path = await makeFile(bytes)
+    const chunks = [0, 1, 2, 3].map((i) => hex('sha256', bytes.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES)))
+    const pool = makePool(1)
+    const told: string[] = []
+    const onChunk = (sha256: string) => void told.push(sha256)
+    const reading = pool.read(path, { startBytes: CHUNK_BYTES, digests: ['md5'], onChunk })
+    reading.grown(2 * CHUNK_BYTES)
+    // One thread takes a chunk of each file in turn: when this is answered, the first chunk was read, and no other.
+    await pool.digest(path, 'sha1', bytes.length)
+    expect(told).toEqual(chunks.slice(1, 2))
+    const { digests } = await reading.finish(bytes.length)
+    expect(told).toEqual(chunks.slice(1))
+    expect(digests).toEqual({ md5: hex('md5', bytes.subarray(CHUNK_BYTES)) })
+  })
+
+  it('leaves nobody waiting for a file that was cancelled', async () => {
+    const measuring = makePool().begin(await makeFile(Buffer.alloc(10)))
+    const finishing = measuring.finish(20)
+    measuring.cancel()
+    await expect(finishing).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    await expect(measuring.failed).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+  })
+
   it('works as it is compiled, too', async () => {
     const directory = await temporaryDirectory()
     const source = fileURLToPath(new URL('../../', import.meta.url))
