@@ -596,7 +596,10 @@ export function blobStoreContract(
       const freeBytes = await store.freeBytes()
       expect(freeBytes).toBeGreaterThan(0)
       const size = 2 ** 38
-      const partial = await store.receive({ ...expectedOf(bytes, 'sha1'), sizeBytes: Math.floor(Math.min(size, freeBytes / 2)) })
+      const partial = await store.receive({
+        ...expectedOf(bytes, 'sha1'),
+        sizeBytes: Math.floor(Math.min(size, freeBytes / 2)),
+      })
       expect(await store.freeBytes()).toBeLessThan(freeBytes * 0.75)
       await partial.close()
     })

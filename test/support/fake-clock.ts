@@ -38,12 +38,16 @@ export class FakeClock implements Clock {
   async pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     await new Promise<void>((resolve, reject) => {
-      const pause = { endMs: this.#nowMs + ms, end: resolve }
-      this.#pauses.add(pause)
       const onAbort = () => {
         this.#pauses.delete(pause)
         reject(signal.reason)
       }
+      const end = () => {
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      }
+      const pause = { endMs: this.#nowMs + ms, end }
+      this.#pauses.add(pause)
       signal.addEventListener('abort', onAbort, { once: true })
     })
   }

@@ -1,0 +1,203 @@
+import { randomBytes } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import { isMirrorError } from '../../../src/errors.js'
+import { parseFilter } from '../../../src/images/filter.js'
+import type { Manifest } from '../../../src/images/manifest.js'
+import { Room } from '../../../src/mirror/keeping/room.js'
+import { expectedOf } from '../../contracts/blob-store.contract.js'
+import { KIB, type Made, makeKeepingRig } from './keeping-rig.js'
+
+const DAY_MS = 86_400_000
+
+async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: string[] } = {}) {
+  const rig = await makeKeepingRig()
+  const quota = { bytes: quotaBytes }
+  const underWay: Manifest[] = []
+  const { clock, counters, log } = rig
+  const makeRoom = () =>
+    new Room({
+      store: rig.store,
+      catalogue: rig.catalogue,
+      quotaBytes: async () => quota.bytes,
+      pins: pins.map(parseFilter),
+      underWay: () => underWay,
+      counters,
+      clock,
+      log,
+    })
+  const here = (...made: Made[]) => made.map((each) => rig.isHere(each))
+  return Object.assign(rig, { quota, underWay, makeRoom, room: makeRoom(), here })
+}
+
+const expected = (sizeBytes: number) => expectedOf(randomBytes(sizeBytes), 'sha1')
+
+async function refusal(promise: Promise<unknown>): Promise<unknown> {
+  return await promise.then(
+    () => 'none',
+    (error: unknown) => (isMirrorError(error) ? error.code : error),
+  )
+}
+
+describe('room', () => {
+  it('is there without letting go of anything, as long as the quota allows', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    const partial = await rig.room.receive(expected(100 * KIB))
+    expect(rig.here(a, b)).toEqual([true, true])
+    await partial.close()
+  })
+
+  it('is made by letting go of what was used longest ago, its record and its bytes', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const [a, b, c] = [await rig.keep(1), await rig.keep(2), await rig.keep(3)]
+    await rig.use(a)
+    await (await rig.room.receive(expected(100 * KIB))).close()
+    expect(rig.here(a, b, c)).toEqual([true, false, true])
+    expect(rig.catalogue.held(b.uuid)).toBeUndefined()
+    await rig.reopen()
+    expect(rig.store.images.get(b.uuid)).toBeUndefined()
+    expect(rig.here(a, b, c)).toEqual([true, false, true])
+    const { body } = await rig.counters.expose()
+    expect(body).toContain(`imgapi_mirror_evicted_bytes_total ${100 * KIB}`)
+  })
+
+  it('that was promised to one download is not given to another one', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB, pins: ['name=image-1'] })
+    const a = await rig.keep(1)
+    const [first, second] = await Promise.allSettled([
+      rig.room.receive(expected(150 * KIB)),
+      rig.room.receive(expected(150 * KIB)),
+    ])
+    expect([first.status, second.status]).toEqual(['fulfilled', 'rejected'])
+    expect(rig.here(a)).toEqual([true])
+    if (first.status === 'fulfilled') await first.value.close()
+    await (await rig.room.receive(expected(150 * KIB))).close()
+  })
+
+  it('is not made by letting go in vain', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    expect(await refusal(rig.room.receive(expected(301 * KIB)))).toBe('STORE_FULL')
+    expect(await rig.room.makeRoom(301 * KIB)).toBe(false)
+    expect(rig.here(a, b)).toEqual([true, true])
+  })
+
+  it('is not made of what is pinned, nor of what that builds on', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB, pins: ['name=image-2'] })
+    const base = await rig.keep(1)
+    const leaf = await rig.keep(2, { origin: base })
+    const other = await rig.keep(3)
+    expect(await rig.room.makeRoom(100 * KIB)).toBe(true)
+    expect(rig.here(base, leaf, other)).toEqual([true, true, false])
+    expect(await rig.room.makeRoom(200 * KIB)).toBe(false)
+    expect(rig.room.status()).toMatchObject({ pinnedBytes: 200 * KIB, evictableBytes: 0, usedBytes: 200 * KIB })
+  })
+
+  it('is made of a leaf before its origin, however long ago that was used', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const base = await rig.keep(1)
+    const leaf = await rig.keep(2, { origin: base })
+    const younger = await rig.keep(3)
+    expect(await rig.room.makeRoom(100 * KIB)).toBe(true)
+    expect(rig.here(base, leaf, younger)).toEqual([true, false, true])
+  })
+
+  it('is not made of the origins of what is being fetched', async () => {
+    const rig = await makeRig({ quotaBytes: 200 * KIB })
+    const [base, other] = [await rig.keep(1), await rig.keep(2)]
+    rig.underWay.push({ ...other.manifest, uuid: 'bbbbbbbb-0000-4000-8000-000000000009' as never, origin: base.uuid })
+    expect(await rig.room.makeRoom(100 * KIB)).toBe(true)
+    expect(rig.here(base, other)).toEqual([true, false])
+  })
+
+  it('is not made of what somebody reads; the next in the line goes', async () => {
+    const rig = await makeRig({ quotaBytes: 200 * KIB })
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    const reader = await rig.store.blobs.open(a.sha256)
+    await rig.use(b)
+    expect(await rig.room.makeRoom(100 * KIB)).toBe(true)
+    expect(rig.here(a, b)).toEqual([true, false])
+    expect(rig.catalogue.held(a.uuid)).toBeDefined()
+    expect(await rig.room.makeRoom(200 * KIB)).toBe(false)
+    expect(rig.store.images.get(a.uuid)).toBeDefined()
+    await reader?.close()
+    expect(await rig.room.makeRoom(200 * KIB)).toBe(true)
+  })
+
+  it('is made of a shared file only with the last image that has it', async () => {
+    const bytes = randomBytes(100 * KIB)
+    const rig = await makeRig({ quotaBytes: 200 * KIB, pins: ['name=image-2'] })
+    const [a, b, c] = [await rig.keep(1, { bytes }), await rig.keep(2, { bytes }), await rig.keep(3)]
+    expect(await rig.room.makeRoom(100 * KIB)).toBe(true)
+    expect(rig.here(a, b, c)).toEqual([true, true, false])
+    expect(await rig.room.makeRoom(200 * KIB)).toBe(false)
+  })
+
+  it('is made of unfinished downloads before images of the same age, but not of the one that goes on', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const left = randomBytes(100 * KIB)
+    const suspend = async (bytes: Buffer) => {
+      const partial = await rig.room.receive(expectedOf(bytes, 'sha1'))
+      await partial.append(bytes.subarray(0, 60 * KIB))
+      await partial.suspend()
+    }
+    await suspend(left)
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    expect(rig.room.status().usedBytes).toBeGreaterThanOrEqual(260 * KIB)
+    const resumed = await rig.room.receive(expectedOf(left, 'sha1'))
+    expect(resumed.receivedBytes).toBe(60 * KIB)
+    await resumed.suspend()
+    expect(rig.here(a, b)).toEqual([true, true])
+    await rig.clock.advance(DAY_MS)
+    await rig.use(a)
+    await rig.use(b)
+    expect(rig.room.whatWouldLeave(1)).toMatchObject([{ kind: 'leftover', uuid: undefined }])
+    expect(await rig.room.makeRoom(100 * KIB)).toBe(true)
+    expect([...rig.store.blobs.suspended()]).toEqual([])
+    expect(rig.here(a, b)).toEqual([true, true])
+  })
+
+  it('is tidied: downloads that nobody went on with for a week go, and what a smaller quota has no room for', async () => {
+    const rig = await makeRig()
+    const partial = await rig.room.receive(expectedOf(randomBytes(100 * KIB), 'sha1'))
+    await partial.append(randomBytes(10 * KIB))
+    await partial.suspend()
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    await rig.room.tidy()
+    expect([...rig.store.blobs.suspended()]).toHaveLength(1)
+    await rig.clock.advance(8 * DAY_MS)
+    rig.quota.bytes = 100 * KIB
+    await rig.room.tidy()
+    expect([...rig.store.blobs.suspended()]).toEqual([])
+    expect(rig.here(a, b)).toEqual([false, true])
+  })
+
+  it('is first made of bytes whose record went before a crash took us', async () => {
+    const rig = await makeRig({ quotaBytes: 200 * KIB })
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    await rig.store.images.forget(b.uuid)
+    await rig.reopen()
+    expect(rig.here(a, b)).toEqual([true, true])
+    const room = rig.makeRoom()
+    // It is the younger one; used no more than the other, it would stay if it were an image's.
+    expect(room.whatWouldLeave(200 * KIB).map(({ kind }) => kind)).toEqual(['image', 'stray'])
+    expect(await room.makeRoom(200 * KIB)).toBe(true)
+    expect(rig.here(a, b)).toEqual([false, false])
+  })
+
+  it('says what would leave without letting go of it', async () => {
+    const rig = await makeRig()
+    const a = await rig.keep(1)
+    expect(rig.room.whatWouldLeave(1)).toEqual([
+      {
+        kind: 'image',
+        uuid: a.uuid,
+        sha256s: [a.sha256],
+        sizeBytes: 100 * KIB,
+        lastUsedMs: rig.clock.wallMs(),
+        why: 'unused longest',
+      },
+    ])
+    expect(rig.here(a)).toEqual([true])
+  })
+})
