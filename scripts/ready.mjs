@@ -51,7 +51,9 @@ export function installPackages({ isDevelopment }) {
   // Not `npm ci`, for two reasons. It begins by deleting what is there, so without a network it would take away what
   // works. And it refuses our lock file, which lacks the optional packages for some other systems (@biomejs/cli-darwin-arm64
   // and the like): they could not be had when it was written. The versions are those of the lock file here too.
-  const isInstalled = succeeds('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund'])
+  // What npm's cache has is as good, by its checksum; and npm's own patience without a network is many silent minutes.
+  const patience = ['--prefer-offline', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000']
+  const isInstalled = succeeds('npm', ['install', '--no-save', '--include=dev', '--no-audit', '--no-fund', ...patience])
   if (!isInstalled && !isFresh) say('npm packages could NOT be brought up to date: going on with those that are there')
   return isInstalled || !isFresh
 }
