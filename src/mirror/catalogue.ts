@@ -20,17 +20,24 @@ export interface CatalogueOptions {
 interface Entry {
   /** At most one per upstream, in order of precedence. */
   readonly claims: readonly Claim[]
-  readonly held: HeldImage | undefined
+  readonly held: Held | undefined
   /** What we answer; `undefined` while nobody has the image any more. */
-  readonly manifest: Manifest | undefined
+  readonly winner: Winner | undefined
+}
+
+interface Held {
+  readonly image: HeldImage
+  /** Its manifest with every digest we measured, also those that nobody had declared: what claims are compared with. */
+  readonly measured: Manifest
 }
 
 /**
  * Everything all upstreams claim, merged by uuid. The rules:
  *
  * - The first upstream in the configuration that has an image wins.
- * - A held image keeps its sha1, size and origin whatever is claimed later: only claims that agree on them can win.
- * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts.
+ * - A held image keeps its sha1, size and origin whatever is claimed later: only claims that agree with what we measured,
+ *   and declare as much as we promised, can win.
+ * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts, as long as there is a winner.
  * - An image that an upstream stops listing is withdrawn there: it is gone from our list unless another upstream has
  *   it, or we hold it.
  *
@@ -63,11 +70,11 @@ export class Catalogue {
 
   /** The image as we answer it, in any state, listed or not. */
   find(uuid: Uuid): Manifest | undefined {
-    return this.#entries.get(uuid)?.manifest
+    return this.#entries.get(uuid)?.winner?.manifest
   }
 
   held(uuid: Uuid): HeldImage | undefined {
-    return this.#entries.get(uuid)?.held
+    return this.#entries.get(uuid)?.held?.image
   }
 
   /** What is claimed of an image, standing or withdrawn, in order of precedence. */
@@ -93,22 +100,22 @@ export class Catalogue {
    */
   offersOf(uuid: Uuid): readonly Claim[] {
     const entry = this.#entries.get(uuid)
-    if (!entry?.manifest) return []
-    const { manifest } = entry
-    const agreeing = entry.claims.filter((claim) => identityDifferences(claim.manifest, manifest).length === 0)
+    if (!entry?.winner) return []
+    const { identity } = entry.winner
+    const agreeing = entry.claims.filter((claim) => identityDifferences(identity, claim.manifest).length === 0)
     return [...agreeing.filter(stands), ...agreeing.filter((claim) => !stands(claim))]
   }
 
   /** Every image we answer for, listed or not, in no order. */
   *all(): Generator<Manifest> {
-    for (const { manifest } of this.#entries.values()) if (manifest) yield manifest
+    for (const { winner } of this.#entries.values()) if (winner) yield winner.manifest
   }
 
   /** Whether some image we answer for builds on this one. */
   isOrigin(uuid: Uuid): boolean {
     if (!this.#origins) {
       const origins = new Set<Uuid>()
-      for (const { manifest } of this.#entries.values()) if (manifest?.origin) origins.add(manifest.origin)
+      for (const { winner } of this.#entries.values()) if (winner?.manifest.origin) origins.add(winner.manifest.origin)
       this.#origins = origins
     }
     return this.#origins.has(uuid)
@@ -158,16 +165,18 @@ export class Catalogue {
     for (const claim of claims) {
       if (!this.#rank.has(claim.upstream)) continue
       const entry = this.#entries.get(claim.manifest.uuid)
-      const others = entry?.claims.filter((other) => other.upstream !== claim.upstream) ?? []
-      this.#put(claim.manifest.uuid, this.#inOrder([...others, claim]), entry?.held)
+      this.#put(claim.manifest.uuid, this.#withClaim(entry?.claims, claim), entry?.held)
     }
   }
 
-  /** Takes in an image that is held and verified. */
-  hold(image: HeldImage): void {
+  /**
+   * Takes in an image that is held and verified.
+   * @param measured its manifest with every digest that was measured of its files.
+   */
+  hold(image: HeldImage, measured: Manifest = image.manifest): void {
     const { uuid } = image.manifest
     this.#holdings++
-    this.#put(uuid, this.claimsOf(uuid), image)
+    this.#put(uuid, this.claimsOf(uuid), { image, measured })
   }
 
   /** An image is not held any more: what is claimed of it counts alone. */
@@ -176,24 +185,29 @@ export class Catalogue {
     this.#put(uuid, this.claimsOf(uuid), undefined)
   }
 
-  #put(uuid: Uuid, claims: readonly Claim[], held: HeldImage | undefined): void {
-    const winner = chooseWinner(claims, held)
-    const before = this.#entries.get(uuid)
-    const entry: Entry = { claims, held, manifest: winner?.manifest }
-    this.#entries.set(uuid, entry)
-    if (winner) this.#noteConflicts(uuid, claims, winner)
-    if (before?.manifest !== entry.manifest) this.#origins = undefined
-    if ((before && this.#listedForm(before)) !== this.#listedForm(entry)) {
-      this.#listed = undefined
-      this.#revision++
-    }
+  /** A file turned out to be lost: which images are complete is to be looked up again. */
+  loseFile(): void {
+    this.#holdings++
   }
 
-  #noteConflicts(uuid: Uuid, claims: readonly Claim[], winner: Winner): void {
+  #put(uuid: Uuid, claims: readonly Claim[], held: Held | undefined): void {
+    const before = this.#entries.get(uuid)
+    const entry: Entry = { claims, held, winner: chooseWinner(claims, held) }
+    this.#entries.set(uuid, entry)
+    this.#noteConflicts(uuid, claims, entry.winner)
+    if (before?.winner?.manifest.origin !== entry.winner?.manifest.origin) this.#origins = undefined
+    const [listedBefore, listed] = [before && this.#listedForm(before), this.#listedForm(entry)]
+    if (listedBefore === listed) return
+    this.#listed = undefined
+    // The same text heard anew is another object, and no change to whoever reads the list.
+    if (listedBefore?.json !== listed?.json) this.#revision++
+  }
+
+  #noteConflicts(uuid: Uuid, claims: readonly Claim[], winner: Winner | undefined): void {
     for (const claim of claims) {
       const key = `${uuid} ${claim.upstream}`
-      const differences = identityDifferences(winner.manifest, claim.manifest)
-      if (differences.length === 0) {
+      const differences = winner ? identityDifferences(winner.identity, claim.manifest) : []
+      if (!winner || differences.length === 0) {
         this.#conflicts.delete(key)
         continue
       }
@@ -213,31 +227,51 @@ export class Catalogue {
   }
 
   /** What stands in the unfiltered list for this entry, if anything does. */
-  #listedForm({ claims, held, manifest }: Entry): Manifest | undefined {
+  #listedForm({ claims, held, winner }: Entry): Manifest | undefined {
+    const manifest = winner?.manifest
     if (claims.some((claim) => stands(claim) && claim.isListed)) return manifest
     return held && (this.#options.withdrawn === 'list' || claims.some(stands)) ? manifest : undefined
   }
 
-  #inOrder(claims: Claim[]): readonly Claim[] {
-    return claims.sort((a, b) => this.#rank.get(a.upstream)! - this.#rank.get(b.upstream)!)
+  /** `claims`, with this one in the place of what its upstream claimed before. */
+  #withClaim(claims: readonly Claim[] | undefined, claim: Claim): readonly Claim[] {
+    if (!claims) return [claim]
+    const others = claims.filter((other) => other.upstream !== claim.upstream)
+    return [...others, claim].sort((a, b) => this.#rank.get(a.upstream)! - this.#rank.get(b.upstream)!)
   }
 }
 
 interface Winner {
   readonly manifest: Manifest
+  /** What claims must agree with: of a held image, what was measured. */
+  readonly identity: Manifest
   /** The upstream's name, or what a person would call the other possibility. */
   readonly name: string
 }
 
-function chooseWinner(claims: readonly Claim[], held: HeldImage | undefined): Winner | undefined {
+function chooseWinner(claims: readonly Claim[], held: Held | undefined): Winner | undefined {
   const standing = claims.filter(stands)
   if (!held) {
     const first = standing[0]
-    return first && { manifest: first.manifest, name: first.upstream }
+    return first && { manifest: first.manifest, identity: first.manifest, name: first.upstream }
   }
-  const agrees = (claim: Claim) => identityDifferences(claim.manifest, held.manifest).length === 0
+  const agrees = ({ manifest }: Claim) =>
+    identityDifferences(held.measured, manifest).length === 0 && declaresAll(manifest, held.image.manifest)
   const agreeing = standing.find(agrees) ?? claims.find(agrees)
-  return { manifest: agreeing?.manifest ?? held.manifest, name: 'the held image' }
+  return {
+    manifest: agreeing?.manifest ?? held.image.manifest,
+    identity: held.measured,
+    name: 'the held image',
+  }
+}
+
+/** Whether every digest that `promised` declares is declared by `manifest` too: a promise must not get weaker. */
+function declaresAll(manifest: Manifest, promised: Manifest): boolean {
+  return promised.files.every((file, index) =>
+    file.digests.every(({ algorithm }) =>
+      manifest.files[index]?.digests.some((digest) => digest.algorithm === algorithm),
+    ),
+  )
 }
 
 function stands(claim: Claim): boolean {

@@ -1,6 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isMirrorError } from '../errors.js'
 import type { Claim, Statement } from '../images/claim.js'
-import { formatDigest } from '../images/digest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
@@ -13,6 +13,9 @@ export interface HeardOptions {
   readonly claims: ClaimStore
   readonly log: Log
 }
+
+/** Claims taken in between two turns of the event loop: some milliseconds, so that a catalogue of 100,000 holds nobody up. */
+const CLAIMS_A_TURN = 2_000
 
 /**
  * Turns what upstreams say into claims: written down first, then in the catalogue. One after the other, because each
@@ -76,7 +79,8 @@ export class Heard {
     const changed: Claim[] = []
     const missing = new Map<Uuid, Claim>()
     for (const claim of catalogue.listedBy(upstream)) missing.set(claim.manifest.uuid, claim)
-    for (const statement of listing.statements) {
+    for (const [place, statement] of listing.statements.entries()) {
+      if (place % CLAIMS_A_TURN === 0) await nextTurn()
       const { uuid } = statement.manifest
       missing.delete(uuid)
       const known = catalogue.claimOf(upstream, uuid)
@@ -92,9 +96,17 @@ export class Heard {
       : [...missing.values()].map((claim) => ({ ...claim, withdrawnMs: heardMs }))
     const { validator } = listing
     await this.#write({ upstream, heardMs, changed, withdrawn: uuidsOf(withdrawn), listing: { validator } })
+    // What is new comes first: whoever looks in between misses nothing that was replaced.
+    await this.#tellCatalogue([...changed, ...withdrawn])
     this.#listings.set(upstream, { heardMs, validator })
-    catalogue.hear([...changed, ...withdrawn])
     return { changed: changed.length, withdrawn: withdrawn.length }
+  }
+
+  async #tellCatalogue(claims: readonly Claim[]): Promise<void> {
+    for (let start = 0; start < claims.length; start += CLAIMS_A_TURN) {
+      await nextTurn()
+      this.#options.catalogue.hear(claims.slice(start, start + CLAIMS_A_TURN))
+    }
   }
 
   async #unchanged(upstream: string): Promise<void> {
@@ -161,12 +173,22 @@ function isSame(claim: Claim, statement: Statement): boolean {
   )
 }
 
-function isSameFile(a: Statement, b: Statement): boolean {
-  return fileFacts(a) === fileFacts(b)
-}
-
-function fileFacts({ manifest }: Statement): string {
-  return manifest.files.map((file) => `${file.sizeBytes} ${file.digests.map(formatDigest).join(' ')}`).join('\n')
+/** Whether sizes and digests agree; these come in the same order in all manifests. */
+function isSameFile({ manifest: { files } }: Statement, { manifest: { files: others } }: Statement): boolean {
+  return (
+    files.length === others.length &&
+    files.every(({ sizeBytes, digests }, index) => {
+      const other = others[index]!
+      return (
+        sizeBytes === other.sizeBytes &&
+        digests.length === other.digests.length &&
+        digests.every(({ algorithm, hex }, place) => {
+          const counterpart = other.digests[place]!
+          return algorithm === counterpart.algorithm && hex === counterpart.hex
+        })
+      )
+    })
+  )
 }
 
 function uuidsOf(claims: readonly Claim[]): Uuid[] {

@@ -31,7 +31,8 @@ const AT_ONCE = 32
  */
 export class Inquiries {
   readonly #options: InquiriesOptions
-  readonly #misses: LRUCache<Uuid, true>
+  /** What everybody said "no" to, and whether that was said of it as of an origin, which our filters let pass. */
+  readonly #misses: LRUCache<Uuid, { readonly asOrigin: boolean }>
   readonly #underWay = new SingleFlight<Uuid, void>()
   readonly #queue: (() => void)[] = []
   readonly #abort = new AbortController()
@@ -47,12 +48,17 @@ export class Inquiries {
    * over the first that has it has answered, or all have, or patience has run out.
    */
   async ask(uuid: Uuid): Promise<void> {
-    if (this.#options.upstreams.length === 0 || this.#misses.has(uuid)) return
+    if (this.#options.upstreams.length === 0 || this.#isMiss(uuid)) return
     await this.#underWay.do(uuid, () => this.#askInTurn(uuid))
   }
 
   close(): void {
     this.#abort.abort(new Error('the mirror is closing'))
+  }
+
+  #isMiss(uuid: Uuid): boolean {
+    const miss = this.#misses.get(uuid)
+    return miss !== undefined && (miss.asOrigin || !this.#options.catalogue.isOrigin(uuid))
   }
 
   async #askInTurn(uuid: Uuid): Promise<void> {
@@ -67,7 +73,8 @@ export class Inquiries {
   }
 
   async #askAll(uuid: Uuid): Promise<void> {
-    const { upstreams, patienceMs } = this.#options
+    const { catalogue, missTtlMs, patienceMs, upstreams } = this.#options
+    const asOrigin = catalogue.isOrigin(uuid)
     const answers = upstreams.map((upstream) => this.#askOne(upstream, uuid))
     const patience = deferred<'out of patience'>()
     const timer = setTimeout(() => patience.resolve('out of patience'), patienceMs)
@@ -79,7 +86,7 @@ export class Inquiries {
         if (outcome !== 'no') everybodySaysNo = false
       }
       // An upstream that could not be asked may have it: that "no" is not remembered.
-      if (everybodySaysNo && this.#options.missTtlMs > 0) this.#misses.set(uuid, true)
+      if (everybodySaysNo && missTtlMs > 0) this.#misses.set(uuid, { asOrigin })
     } finally {
       clearTimeout(timer)
     }

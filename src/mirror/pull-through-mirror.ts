@@ -1,6 +1,7 @@
+import { LRUCache } from 'lru-cache'
 import { isMirrorError, MirrorError } from '../errors.js'
 import { ancestryOf } from '../images/ancestry.js'
-import { type Digest, strongestDigest } from '../images/digest.js'
+import { DIGEST_ALGORITHMS, strongestDigest } from '../images/digest.js'
 import type { ListQuery } from '../images/list-query.js'
 import type { ImageFile, Manifest } from '../images/manifest.js'
 import { selectImages } from '../images/match-query.js'
@@ -46,6 +47,16 @@ export interface MirrorOptions {
   readonly log: Log
 }
 
+/** How long the list of what is complete is believed when nothing seems to have changed. */
+const COMPLETE_TTL_MS = 1_000
+
+interface CompleteImages extends ImageList {
+  /** The catalogue's revision it was made of. */
+  readonly basis: number
+  /** By the steady clock. */
+  readonly lookedUpMs: number
+}
+
 /** The mirror: what we hold, what upstreams claim, and what is fetched because somebody asked. */
 export class PullThroughMirror implements Mirror {
   readonly #options: MirrorOptions
@@ -58,7 +69,10 @@ export class PullThroughMirror implements Mirror {
   readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
   /** Images being written down as held. */
   readonly #holding = new Map<Uuid, Promise<void>>()
+  /** Which blob a file is of which no digest was declared, by `<uuid>/<index>`, until its image is held. */
+  readonly #undeclared = new LRUCache<string, string>({ max: 10_000 })
   readonly #abort = new AbortController()
+  #completeImages: CompleteImages | undefined
 
   /** Brings back what is known from earlier runs, and begins to ask the upstreams. */
   static async start(options: MirrorOptions): Promise<PullThroughMirror> {
@@ -92,17 +106,15 @@ export class PullThroughMirror implements Mirror {
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
-    const { firstAnswerWaitMs, isOffline, maxAncestry } = this.#options
+    const { firstAnswerWaitMs, isOffline } = this.#options
     const catalogue = this.#catalogue
     if (!this.#heard.hasListings) await within(this.#refresher.firstAnswer, firstAnswerWaitMs)
-    const images = isOffline
-      ? catalogue.listedAndComplete((manifest) => this.#isHeld(manifest), maxAncestry)
-      : catalogue.listed()
-    const manifests = selectImages(images, query, (uuid) => {
+    const listed = isOffline ? this.#complete() : { manifests: catalogue.listed(), revision: catalogue.revision }
+    const manifests = selectImages(listed.manifests, query, (uuid) => {
       const known = parseUuid(uuid)
       return known && catalogue.find(known)
     })
-    return { manifests, revision: isOffline ? catalogue.revisionOfComplete : catalogue.revision }
+    return { manifests, revision: listed.revision }
   }
 
   async getImage(uuid: Uuid, signal: AbortSignal): Promise<Manifest> {
@@ -155,11 +167,12 @@ export class PullThroughMirror implements Mirror {
   }
 
   status(): MirrorStatus {
+    const { isOffline } = this.#options
     const { listed, held } = this.#catalogue.count()
     const blobs = [...this.#options.store.blobs.all()]
     return {
-      isOffline: this.#options.isOffline,
-      imagesListed: listed,
+      isOffline,
+      imagesListed: isOffline ? this.#complete().manifests.length : listed,
       imagesHeld: held,
       blobsKept: blobs.length,
       bytesKept: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
@@ -186,16 +199,35 @@ export class PullThroughMirror implements Mirror {
   }
 
   async #remember(): Promise<void> {
-    const { isOffline, log, store, upstreams } = this.#options
+    const { isOffline, log, precedence, store, upstreams } = this.#options
     const { claims, damagedLines, listings } = await store.claims.load()
     if (damagedLines > 0) log.warn({ damagedLines }, `${damagedLines} written claims were damaged and are left out`)
     const admits = new Map(upstreams.map((upstream) => [upstream.name, upstream]))
+    // What is held first: claims are compared with it.
+    for (const image of store.images.all()) this.#catalogue.hold(image, this.#measured(image))
     // Filters may have changed since: what they let through today counts.
     this.#catalogue.hear(
       claims.filter((claim) => !claim.isListed || isOffline || admits.get(claim.upstream)?.admits(claim)),
     )
-    for (const image of store.images.all()) this.#catalogue.hold(image)
-    this.#heard.remember(listings)
+    // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
+    this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
+  }
+
+  /**
+   * What is listed offline. Looked up in the store for every image, so only when something may have changed, or after a
+   * while: what the store finds damaged it puts away without telling us.
+   */
+  #complete(): CompleteImages {
+    const { maxAncestry } = this.#options
+    const basis = this.#catalogue.revisionOfComplete
+    const known = this.#completeImages
+    const nowMs = performance.now()
+    if (known?.basis === basis && nowMs - known.lookedUpMs < COMPLETE_TTL_MS) return known
+    const manifests = this.#catalogue.listedAndComplete((each) => this.#isHeld(each), maxAncestry)
+    const isSame = known !== undefined && isSameList(known.manifests, manifests)
+    const revision = isSame ? known.revision : (known?.revision ?? 0) + 1
+    this.#completeImages = { manifests, revision, basis, lookedUpMs: nowMs }
+    return this.#completeImages
   }
 
   /** The image, asked of the upstreams if need be. */
@@ -238,6 +270,8 @@ export class PullThroughMirror implements Mirror {
       this.#holdWhenComplete(manifest, [])
       return this.#openBlob(this.#keeping.verified(blob))
     }
+    // It vanished from the disk, which the store has noticed just now.
+    if (kept) this.#catalogue.loseFile()
     if (this.#options.isOffline) throw incomplete(manifest.uuid, [manifest.uuid])
     let flight = this.#flights.find(manifest, fileIndex)
     counters.fileAsked(flight ? 'coalesced' : 'miss')
@@ -305,7 +339,11 @@ export class PullThroughMirror implements Mirror {
   /** An image is held from the moment all its files are kept. */
   #whenKept(flight: Flight, manifest: Manifest): void {
     flight.ended.then(
-      () => this.#holdWhenComplete(manifest, flight.locations),
+      ({ sha256 }) => {
+        const isDeclared = flight.expected.digests.length > 0
+        if (!isDeclared) this.#undeclared.set(`${manifest.uuid}/${flight.fileIndex}`, sha256)
+        this.#holdWhenComplete(manifest, flight.locations)
+      },
       () => {}, // Logged by the flight.
     )
   }
@@ -324,7 +362,7 @@ export class PullThroughMirror implements Mirror {
     const { uuid } = image.manifest
     try {
       await store.images.keep(image)
-      this.#catalogue.hold(image)
+      this.#catalogue.hold(image, this.#measured(image))
     } catch (error) {
       log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`)
     } finally {
@@ -332,15 +370,28 @@ export class PullThroughMirror implements Mirror {
     }
   }
 
+  /** Its manifest with all that was measured of its files. What is lost since is known as it was declared. */
+  #measured({ manifest, files }: HeldImage): Manifest {
+    const measure = (file: ImageFile, index: number): ImageFile => {
+      const sha256 = files[index]?.sha256
+      const blob = sha256 && this.#options.store.blobs.find({ algorithm: 'sha256', hex: sha256 }, file.sizeBytes)
+      if (!blob) return file
+      return { ...file, digests: DIGEST_ALGORITHMS.map((algorithm) => ({ algorithm, hex: blob[algorithm] })) }
+    }
+    return { ...manifest, files: manifest.files.map(measure) }
+  }
+
   /** The kept blob that is this file, if any. What was held once is known by its sha256, anything else by its claim. */
   #blobOf(manifest: Manifest, fileIndex: number): BlobRef | undefined {
     const { blobs } = this.#options.store
     const file: ImageFile = manifest.files[fileIndex]!
-    const held = this.#catalogue.held(manifest.uuid)?.files[fileIndex]
-    const blob = held && blobs.find({ algorithm: 'sha256', hex: held.sha256 }, file.sizeBytes)
+    const held = this.#catalogue.held(manifest.uuid)?.files[fileIndex]?.sha256
+    const blob = held && blobs.find({ algorithm: 'sha256', hex: held }, file.sizeBytes)
     if (blob) return blob
-    const digest: Digest | undefined = strongestDigest(file.digests)
-    return digest && blobs.find(digest, file.sizeBytes)
+    const digest = strongestDigest(file.digests)
+    if (digest) return blobs.find(digest, file.sizeBytes)
+    const fetched = this.#undeclared.get(`${manifest.uuid}/${fileIndex}`)
+    return fetched ? blobs.find({ algorithm: 'sha256', hex: fetched }, file.sizeBytes) : undefined
   }
 
   #isHeld(manifest: Manifest): boolean {
@@ -382,6 +433,10 @@ class Streams {
     this.#closed ??= letGo()
     return this.#closed
   }
+}
+
+function isSameList(one: readonly Manifest[], other: readonly Manifest[]): boolean {
+  return one.length === other.length && one.every((manifest, place) => manifest.json === other[place]!.json)
 }
 
 function incomplete(uuid: Uuid, lacks: readonly Uuid[]): MirrorError {
