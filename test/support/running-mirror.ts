@@ -35,6 +35,14 @@ export interface RunningMirror {
  */
 export async function startMirror(settings: Record<string, unknown> = {}): Promise<RunningMirror> {
   const dataDirectory = (settings.data as string | undefined) ?? (await dataDirectoryOfItsOwn())
+  const mirror = await openMirror({ ...settings, data: dataDirectory })
+  onTestFinished(() => mirror.close())
+  return mirror
+}
+
+/** As `startMirror`, for hooks: the caller closes it, and owns the data directory. */
+export async function openMirror(settings: Record<string, unknown> & { data: string }): Promise<RunningMirror> {
+  const dataDirectory = settings.data
   const text = stringify({ listen: '127.0.0.1:0', operator: '127.0.0.1:0', ...settings, data: dataDirectory })
   const path = join(dataDirectory, 'mirror.yaml')
   const config = await loadConfig({ path, text, environment: {}, readFile: (file) => readFile(file, 'utf8') })
@@ -45,7 +53,6 @@ export async function startMirror(settings: Record<string, unknown> = {}): Promi
     closed ??= running.close()
     return closed
   }
-  onTestFinished(close)
   const operatorUrl = running.operators[0]!
   const status = async () => (await (await fetch(`${operatorUrl}/status`)).json()) as Status
   return {
