@@ -61,7 +61,11 @@ export interface PartialBlob {
   readonly expected: ExpectedBlob
   /** Bytes from the start without a gap: 0 for a new file, more for one that an earlier flight or run has left. */
   readonly receivedBytes: number
-  /** What is here, in order and without overlap; neighbours of one source are one extent. */
+  /**
+   * What is here, in order and without overlap; neighbours of one source are one extent. Written down as it comes: after
+   * the end of the process, however it came, at most 512 KiB of what was written are missing, all connections together;
+   * after a power cut at most what came since the last sync but one: twice 64 MiB, or 10 s.
+   */
   readonly extents: readonly Extent[]
   /**
    * Writes `bytes` anywhere inside the file. Several writes may be under way, on ranges that do not overlap; wait for

@@ -122,6 +122,7 @@ export class DiskPartialBlob implements PartialBlob {
     if (this.#keeping || this.#discarding || this.#closing) {
       throw new Error('write was called after keep, discard, suspend or close')
     }
+    if (!Number.isSafeInteger(positionBytes) || positionBytes < 0) throw new Error(`${positionBytes} is no position`)
     const endBytes = positionBytes + bytes.length
     if (endBytes > this.expected.sizeBytes) {
       throw new MirrorError('UPSTREAM_MISBEHAVED', `${this.#name} is longer than the promised ${this.#promisedSize}`)
@@ -239,6 +240,7 @@ export class DiskPartialBlob implements PartialBlob {
       const sizeBytes = this.expected.sizeBytes
       const fingerprint = await this.#owner.admit(this.#place.path, { ...measured, sizeBytes })
       this.#isKept = true
+      await this.#syncing
       await this.#owner.clear(this.#place).catch((error: unknown) => {
         this.#owner.log.warn({ path: this.#place.path, err: error }, 'what is left of a kept download is in the way')
       })
@@ -259,6 +261,7 @@ export class DiskPartialBlob implements PartialBlob {
 
   async #discard(): Promise<void> {
     this.#measuring?.cancel()
+    await this.#syncing
     try {
       await this.#owner.drop(this.#place)
     } catch (cause) {
@@ -315,7 +318,7 @@ export class DiskPartialBlob implements PartialBlob {
     this.#unsyncedBytes += addedBytes
     const now = this.#owner.now()
     const isDue = this.#unsyncedBytes >= this.#owner.syncIntervalBytes || now - this.#syncedMs >= SYNC_INTERVAL_MS
-    if (!this.#place.journal || !isDue) return
+    if (!this.#place.journal || !isDue || this.#discarding) return
     this.#unsyncedBytes = 0
     this.#syncedMs = now
     const before = this.#syncing

@@ -478,6 +478,21 @@ describe('DiskBlobStore', () => {
     }
   })
 
+  it('opens nothing that is just being let go of', async () => {
+    const rig = await makeRig()
+    const { blobs } = await rig.open()
+    await receive(blobs, expectedOf(bytes, 'sha1'), bytes)
+    let opening: Promise<unknown> | undefined
+    rig.fileSystem.before = (step, path) => {
+      if (step !== 'remove' || path !== rig.blobPath(sha256)) return
+      expect(blobs.find(digestOf('sha1', bytes))).toBeUndefined()
+      opening = blobs.open(sha256)
+    }
+    expect(await blobs.letGo(sha256)).toBe(true)
+    expect(await opening).toBeUndefined()
+    expect(rig.log.lines).toEqual([])
+  })
+
   it('has the blob, or says so, when the disk refuses to let go of it', async () => {
     const rig = await makeRig()
     const { blobs } = await rig.open()

@@ -117,6 +117,19 @@ export class RecordingFileSystem implements FileSystem {
   describe = (path: string) => nodeFileSystem.describe(path)
   freeBytes = (path: string) => nodeFileSystem.freeBytes(path)
 
+  /**
+   * Writes into the empty directory `root` what `crash` leaves of everything so far, and goes on there. After a kill what
+   * was not synced still is not.
+   */
+  async goOnIn(root: string, crash: Crash): Promise<RecordingFileSystem> {
+    const recording = new RecordingFileSystem(root)
+    recording.#changes.push(...this.#changes)
+    for (const [name, file] of this.#files) recording.#files.set(name, file)
+    recording.#nextFile = this.#nextFile
+    await recording.replay(root, recording.count, crash)
+    return crash === 'killed' ? recording : await RecordingFileSystem.of(root)
+  }
+
   /** Writes into the empty directory `root` what `crash` leaves of the first `count` changes. */
   async replay(root: string, count: number, crash: Crash): Promise<void> {
     const { directories, files } = this.#after(count, crash)

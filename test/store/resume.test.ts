@@ -37,13 +37,11 @@ async function makeMachine(options: Partial<OpenStoreOptions> = {}) {
     stop,
     at: (...path: string[]) => join(directory, ...path),
     async crash(crash: Crash) {
-      const [abandoned, changes] = [store, fileSystem.count]
+      const abandoned = store
       store = undefined
-      const left = await temporaryDirectory()
-      await fileSystem.replay(left, changes, crash)
+      directory = await temporaryDirectory()
+      fileSystem = await fileSystem.goOnIn(directory, crash)
       await abandoned?.close()
-      directory = left
-      fileSystem = await RecordingFileSystem.of(left)
       if (crash !== 'killed') boot++
       return await start()
     },
@@ -94,6 +92,19 @@ describe('a download that was cut off', () => {
       expect(again.receivedBytes).toBeLessThan(3.5 * CHUNK_BYTES)
       await finish(again)
       expect((await readBlob(blobs, sha256))?.equals(bytes)).toBe(true)
+    },
+  )
+
+  it.each<Crash>(['power lost', 'sizes first'])(
+    'by a kill, and a power cut (%s) soon after, is right',
+    async (crash) => {
+      const machine = await makeMachine()
+      const partial = await (await machine.start()).receive(expected)
+      await partial.write(0, bytes.subarray(0, 3 * CHUNK_BYTES), east)
+      await (await machine.crash('killed')).receive(expected)
+      const again = await (await machine.crash(crash)).receive(expected)
+      expect(again.receivedBytes).toBe(3 * CHUNK_BYTES)
+      await finish(again)
     },
   )
 
@@ -230,6 +241,19 @@ describe('a download that was cut off', () => {
     await partial.verify()
     expect((await partial.keep()).sha256).toBe(sha256)
     await partial.close()
+  })
+
+  it('is forgotten in peace while it is being synced', async () => {
+    const log = new RecordingLog()
+    const store = await openStore({ directory: await temporaryDirectory(), log, syncIntervalBytes: 100_000 })
+    onTestFinished(() => store.close())
+    for (let round = 0; round < 5; round++) {
+      const partial = await store.blobs.receive(expected)
+      await partial.write(0, bytes.subarray(0, 200_000), east)
+      await partial.discard()
+      await partial.close()
+    }
+    expect(log.lines).toEqual([])
   })
 
   it('says so when it cannot be suspended, and lets go of the file', async () => {
