@@ -62,6 +62,28 @@ describe('a config', () => {
     })
   })
 
+  it('says what is kept, and how it is looked after', async () => {
+    const uuid = 'fd2cc906-8938-11e3-beab-4359c665ac99'
+    const config = await load(`
+quota: 80%
+pins: ["name=~base os=smartos", ${uuid}]
+scrub: {every: 90d, rate: 5MB/s}
+verifyOnRead: always
+`)
+    expect(config).toMatchObject({
+      quota: { share: 0.8 },
+      scrub: { everyMs: 90 * 86_400_000, bytesPerSecond: 5_000_000 },
+      verifyOnRead: 'always',
+    })
+    expect(config.pins.map(({ text }) => text)).toEqual(['name=~base os=smartos', `uuid=${uuid}`])
+    expect((await load('quota: 500GiB')).quota).toEqual({ bytes: 500 * 2 ** 30 })
+    expect(await load('scrub: {every: never}')).toMatchObject({ quota: undefined, pins: [], scrub: undefined })
+    expect(await load('')).toMatchObject({
+      scrub: { everyMs: 30 * 86_400_000, bytesPerSecond: 20_000_000 },
+      verifyOnRead: 'sampled',
+    })
+  })
+
   it('fills in what an upstream leaves out', async () => {
     const [upstream] = (await load(WITH_UPSTREAM)).upstreams
     expect(upstream).toEqual({
@@ -308,6 +330,20 @@ log:
       'config.yaml:9:5: upstreams[1].colour: found a key we do not know',
       'config.yaml:11:10: log.level: found "loud"',
     ])
+  })
+
+  it('a quota, a pin and a scrub that mean nothing', async () => {
+    const text = 'quota: 120%\npins: ["nmae=base"]\nscrub: {every: sometimes, rate: unlimited}\nverifyOnRead: yes'
+    const complaints = await complaintsOf(text)
+    expect(complaints.map((line) => line.split(';')[0])).toEqual([
+      'config.yaml:1:8: quota: found "120%"',
+      'config.yaml:2:8: pins[0]: found "nmae=base"',
+      'config.yaml:3:16: scrub.every: found "sometimes"',
+      'config.yaml:3:33: scrub.rate: found "unlimited"',
+      'config.yaml:4:15: verifyOnRead: found "yes"',
+    ])
+    expect(await complaintsOf('quota: 0%')).toHaveLength(1)
+    expect(await complaintsOf('quota: 10KiB')).toHaveLength(1)
   })
 
   it('credentials in a url, without repeating them', async () => {

@@ -30,6 +30,36 @@ function held(number: number, changes: Partial<HeldImage> = {}): HeldImage {
 }
 
 describe('DiskImageStore', () => {
+  it('forgets an image, for good', async () => {
+    const rig = await makeRig()
+    const images = await rig.open()
+    await Promise.all([images.keep(held(1)), images.keep(held(2))])
+    await images.forget(uuid(1))
+    await images.forget(uuid(3))
+    for (const store of [images, await rig.open()]) {
+      expect(store.get(uuid(1))).toBeUndefined()
+      expect([...store.all()]).toHaveLength(1)
+    }
+  })
+
+  it('writes anew what was damaged, changed or removed behind its back, and sets aside what it does not know', async () => {
+    const rig = await makeRig()
+    const images = await rig.open()
+    await Promise.all([1, 2, 3].map((number) => images.keep(held(number))))
+    expect(await images.audit()).toEqual([])
+    await fs.rm(rig.path(`${uuid(1)}.json`))
+    await fs.copyFile(rig.path(`${uuid(3)}.json`), rig.path(`${uuid(2)}.json`))
+    await fs.writeFile(rig.path('stranger'), 'hello')
+    const flaws = await images.audit()
+    expect(flaws.map(({ path, isMended }) => [path, isMended]).sort()).toEqual([
+      [rig.path(`${uuid(1)}.json`), true],
+      [rig.path(`${uuid(2)}.json`), true],
+      [rig.path('stranger'), false],
+    ])
+    expect(await images.audit()).toEqual([])
+    expect([...(await rig.open()).all()]).toHaveLength(3)
+  })
+
   it('gives back the images it was given, after a restart too', async () => {
     const rig = await makeRig()
     const images = await rig.open()

@@ -142,3 +142,38 @@ describe('a bad bit on our own disk', () => {
     expect(isComplete && body[MIB + 5] !== bytes[MIB + 5]).toBe(true)
   })
 })
+
+describe('the scrub of a running mirror', () => {
+  it('finds a bad bit that nobody reads, and has the MiB fetched again', async () => {
+    const { blob, mirror, upstream } = await makeRig({ scrub: { every: '1s', rate: '1GB/s' }, verifyOnRead: 'never' })
+    await flipBit(blob, 3 * MIB + 5)
+    await mended(mirror)
+    expect(asked(upstream)).toEqual([`bytes=${3 * MIB}-${3 * MIB + 776}`])
+    expect(sha256(await fs.readFile(blob))).toBe(sha256(bytes))
+    const { scrub, lost } = (await operatorStatus(mirror)).keeping
+    expect(scrub?.damageFound).toBe(1)
+    expect(lost).toEqual([])
+  })
+
+  it('gets back a file that somebody has removed', async () => {
+    const { blob, mirror } = await makeRig({ scrub: { every: '1s', rate: '1GB/s' } })
+    await fs.rm(blob)
+    await mended(mirror)
+    expect(sha256(await fs.readFile(blob))).toBe(sha256(bytes))
+  })
+})
+
+describe('a file of a held image that is lost', () => {
+  it('is fetched again after a start', async () => {
+    const { blob, mirror, upstream } = await makeRig()
+    await mirror.close()
+    await fs.rm(blob)
+    const again = await startMirror({
+      data: mirror.dataDirectory,
+      upstreams: [{ name: 'up', url: upstream.url }],
+      scrub: { every: 'never' },
+    })
+    await again.log.line(({ message }) => message.startsWith('kept file'))
+    expect(sha256(await fs.readFile(blob))).toBe(sha256(bytes))
+  })
+})

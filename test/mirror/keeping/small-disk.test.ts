@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import * as fs from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { makeImage, sha1, uuidOf } from '../../support/made-up-images.js'
+import { startMirror, until } from '../../support/running-mirror.js'
+import { startRangeImgapi } from '../../support/upstreams/range-imgapi.js'
+import type { ServedImage } from '../../support/upstreams/serve.js'
+import { type Download, download, MIB, operatorStatus } from './damage.js'
+
+const DISK_MIB = 64
+
+/** A disk of its own, as small as that. Answers `undefined` where we are not allowed to mount one. */
+async function mountSmallDisk(): Promise<string | undefined> {
+  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-disk-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', path], { stdio: 'pipe' })
+  } catch {
+    await fs.rmdir(path)
+    return undefined
+  }
+  onTestFinished(async () => {
+    execFileSync('umount', [path])
+    await fs.rmdir(path)
+  })
+  return path
+}
+
+const canMount = await (async () => {
+  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-disk-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path], { stdio: 'pipe' })
+    execFileSync('umount', [path])
+    return true
+  } catch {
+    return false
+  } finally {
+    await fs.rmdir(path)
+  }
+})()
+if (!canMount) console.warn('SKIPPED: a small disk can only be mounted by root; nothing is proved about full disks')
+
+describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
+  /** Several clients ask for all files, each for its share. */
+  async function readAll(
+    url: string,
+    images: readonly ServedImage[],
+    readers: number,
+    judge: (got: Download, bytes: Buffer) => void,
+  ): Promise<void> {
+    await Promise.all(
+      Array.from({ length: readers }, async (_, reader) => {
+        for (let index = reader; index < images.length; index += readers) {
+          const image = images[index]!
+          judge(await download(url, uuidOf(image)), image.files[0]!)
+        }
+      }),
+    )
+  }
+
+  async function makeRig(settings: Record<string, unknown>, count: number, sizeBytes: number) {
+    const data = (await mountSmallDisk())!
+    const images = Array.from({ length: count }, () => makeImage({}, randomBytes(sizeBytes)))
+    const upstream = await startRangeImgapi(images)
+    onTestFinished(() => upstream.close())
+    const mirror = await startMirror({ data, upstreams: [{ name: 'up', url: upstream.url }], ...settings })
+    await mirror.settled()
+    return { data, images, mirror, upstream }
+  }
+
+  it('clients get the right bytes of four times as much, several at once', async () => {
+    const { data, images, mirror } = await makeRig({}, 64, 4 * MIB)
+    await readAll(mirror.url, images, 4, ({ status, body, isComplete }, bytes) => {
+      expect({ status, isComplete }).toEqual({ status: 200, isComplete: true })
+      expect(sha1(body)).toBe(sha1(bytes))
+    })
+    const { keeping } = await operatorStatus(mirror)
+    expect(keeping.room.evictedBytes).toBeGreaterThan(150 * MIB)
+    expect(keeping.lost).toEqual([])
+    // What was let go of left nothing behind: the blobs are all there is.
+    const { blocks, bavail, bsize } = await fs.statfs(data)
+    expect((blocks - bavail) * bsize - keeping.room.usedBytes).toBeLessThan(4 * MIB)
+  })
+
+  it('nobody gets wrong or cut bytes when more is asked for at once than it holds', async () => {
+    const { images, mirror } = await makeRig({}, 24, 10 * MIB)
+    let served = 0
+    await readAll(mirror.url, images, 8, ({ status, body, isComplete }, bytes) => {
+      expect(isComplete).toBe(true)
+      if (status !== 200) return
+      expect(sha1(body)).toBe(sha1(bytes))
+      served++
+    })
+    expect(served).toBeGreaterThan(0)
+  })
+
+  it('a share of the disk is what image files take', async () => {
+    const { images, mirror } = await makeRig({ quota: '25%' }, 6, 4 * MIB)
+    for (const image of images) {
+      expect(sha1((await download(mirror.url, uuidOf(image))).body)).toBe(sha1(image.files[0]!))
+      await until(async () => (await mirror.status()).flights.length === 0)
+    }
+    const { room } = (await operatorStatus(mirror)).keeping
+    expect(room.quotaBytes).toBe((DISK_MIB / 4) * MIB)
+    expect(room.usedBytes).toBeLessThanOrEqual(room.quotaBytes)
+    expect(room.usedBytes).toBeGreaterThanOrEqual(12 * MIB)
+  })
+
+  it('what was let go of comes again when it is asked for', async () => {
+    const { images, mirror, upstream } = await makeRig({ quota: '9MiB' }, 3, 4 * MIB)
+    for (const image of [...images, ...images]) {
+      expect(sha1((await download(mirror.url, uuidOf(image))).body)).toBe(sha1(image.files[0]!))
+      await until(async () => (await mirror.status()).flights.length === 0)
+    }
+    expect(upstream.requests.filter(({ url }) => url.endsWith('/file'))).toHaveLength(6)
+  })
+})
