@@ -42,6 +42,7 @@ export class Extents {
 
   /** From now on these bytes are from this source; they must be here. */
   replace(extent: Extent): void {
+    if (extent.startBytes >= extent.endBytes) return
     this.#remove(extent.startBytes, extent.endBytes)
     this.add(extent)
   }
@@ -52,6 +53,7 @@ export class Extents {
   }
 
   overlaps(startBytes: number, endBytes: number): boolean {
+    if (startBytes >= endBytes) return false
     const next = this.#list[this.#firstEndingAfter(startBytes)]
     return next !== undefined && next.startBytes < endBytes
   }
