@@ -6,7 +6,7 @@ import { makeImage, sha1, sha256, uuidOf } from '../../support/made-up-images.js
 import { type RunningMirror, startMirror, until } from '../../support/running-mirror.js'
 import { startRangeImgapi } from '../../support/upstreams/range-imgapi.js'
 import { startSdcImgapi } from '../../support/upstreams/sdc-imgapi.js'
-import type { TestServer } from '../../support/upstreams/serve.js'
+import type { ServedImage, TestServer } from '../../support/upstreams/serve.js'
 import { blobPath, download, flipBit, MIB, operatorStatus } from './damage.js'
 
 const bytes = randomBytes(3 * MIB + 777)
@@ -29,6 +29,16 @@ async function makeRig(settings: Record<string, unknown> = {}, start = startRang
   await until(async () => (await operatorStatus(mirror)).imagesHeld === 1)
   upstream.requests.length = 0
   return { images, mirror, upstream, uuid, blob: blobPath(mirror.dataDirectory, bytes) }
+}
+
+/** A data directory in which an image is held already. */
+async function heldBy(image: ServedImage, upstream: TestServer) {
+  const mirror = await startMirror({ upstreams: [{ name: 'friend', url: upstream.url }], scrub: { every: 'never' } })
+  await mirror.settled()
+  await download(mirror.url, uuidOf(image))
+  await until(async () => (await operatorStatus(mirror)).imagesHeld === 1)
+  await mirror.close()
+  return { data: mirror.dataDirectory, blob: blobPath(mirror.dataDirectory, bytes) }
 }
 
 type Starter = (images: ReturnType<typeof makeImage>[]) => Promise<TestServer>
@@ -116,6 +126,32 @@ describe('a bad bit on our own disk', () => {
     ).toBe('gone')
     images[0]!.files = [bytes]
     expect(sha1((await download(mirror.url, uuid)).body)).toBe(sha1(bytes))
+  })
+
+  it('is mended by the next upstream when the first one has other bytes', async () => {
+    const honest = makeImage({}, bytes)
+    const wrong = Buffer.from(bytes)
+    wrong[MIB + 5]! ^= 1
+    const [liar, friend] = [await startRangeImgapi([{ ...honest, files: [wrong] }]), await startRangeImgapi([honest])]
+    onTestFinished(async () => void (await Promise.all([liar.close(), friend.close()])))
+    const { data, blob } = await heldBy(honest, friend)
+    await flipBit(blob, MIB + 5)
+    liar.requests.length = 0
+    friend.requests.length = 0
+    const mirror = await startMirror({
+      data,
+      upstreams: [
+        { name: 'liar', url: liar.url },
+        { name: 'friend', url: friend.url },
+      ],
+      scrub: { every: 'never' },
+      verifyOnRead: 'always',
+    })
+    await mirror.settled()
+    await download(mirror.url, uuidOf(honest))
+    await mended(mirror)
+    const range = `bytes=${MIB}-${2 * MIB - 1}`
+    expect([asked(liar), asked(friend)]).toEqual([[range], [range]])
   })
 
   it('is served to nobody while nobody can mend it, neither by GET, nor in parts, nor as held; and the status says so', async () => {

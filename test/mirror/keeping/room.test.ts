@@ -157,6 +157,19 @@ describe('room', () => {
     expect(rig.here(a, b)).toEqual([true, true])
   })
 
+  it('is not made of the very download that it is made for, old as it is', async () => {
+    const rig = await makeRig({ quotaBytes: 200 * KIB })
+    const left = randomBytes(150 * KIB)
+    const partial = await rig.room.receive(expectedOf(left, 'sha1'))
+    await partial.append(left.subarray(0, 60 * KIB))
+    await partial.suspend()
+    const a = await rig.keep(1)
+    const resumed = await rig.room.receive(expectedOf(left, 'sha1'))
+    expect(resumed.receivedBytes).toBe(60 * KIB)
+    expect(rig.here(a)).toEqual([false])
+    await resumed.close()
+  })
+
   it('is tidied: downloads that nobody went on with for a week go, and what a smaller quota has no room for', async () => {
     const rig = await makeRig()
     const partial = await rig.room.receive(expectedOf(randomBytes(100 * KIB), 'sha1'))

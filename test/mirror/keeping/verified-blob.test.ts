@@ -56,9 +56,13 @@ describe('a verified blob', () => {
     await flipBit(path, MIB + 1000)
     const blob = await open()
     const buffer = Buffer.alloc(10)
+    await blob.read(buffer, 3)
+    buffer.fill(0)
     await expect(blob.read(buffer, MIB)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
     expect(buffer.equals(Buffer.alloc(10))).toBe(true)
     expect(damaged).toEqual([1])
+    await blob.read(buffer, 7)
+    expect(buffer.equals(bytes.subarray(7, 17))).toBe(true)
     // And not when it is asked again either.
     await expect(blob.read(buffer, MIB + 500_000)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
     await blob.read(buffer, 2 * MIB)
