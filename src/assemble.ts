@@ -10,11 +10,12 @@ import { PullThroughMirror } from './mirror/pull-through-mirror.js'
 import { systemClock } from './parts/clock.js'
 import { diskSizeBytes } from './parts/disk-size.js'
 import type { Log } from './parts/log.js'
+import { steadyPlan } from './parts/rate-plan.js'
 import { openStore } from './store/open-store.js'
 import { Counters } from './telemetry/counters.js'
 import { Bandwidth } from './upstream/bandwidth.js'
+import type { GuardedUpstream } from './upstream/guarded-upstream.js'
 import { makeUpstream } from './upstream/make-upstream.js'
-import type { Upstream } from './upstream/upstream.js'
 
 export interface AssembleOptions {
   readonly config: Config
@@ -56,6 +57,7 @@ export async function assemble({ config, log, environment, version }: AssembleOp
     const mirror = await PullThroughMirror.start({
       store,
       upstreams,
+      connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
       precedence: config.upstreams.map(({ name }) => name),
       isOffline: config.isOffline,
       withdrawn: config.withdrawn,
@@ -86,6 +88,16 @@ export async function assemble({ config, log, environment, version }: AssembleOp
       serverName,
       isReady: () => true,
       metrics: () => counters.expose(),
+      setRate: (name, rate) => {
+        if (name === undefined) {
+          totalBandwidth.setRate(rate === undefined ? config.rate : steadyPlan(rate))
+          return true
+        }
+        const upstream = upstreams.find((each) => each.name === name)
+        const configured = config.upstreams.find((each) => each.name === name)
+        if (upstream && configured) upstream.setRate(rate === undefined ? configured.rate : steadyPlan(rate))
+        return upstream !== undefined
+      },
     })
     const operators = await openDoors(config.operator, operatorApp.callback(), log)
     closers.push(() => operators.close(0))
@@ -111,11 +123,13 @@ async function quotaBytes({ dataDirectory, quota }: Config): Promise<number | un
 function openUpstream(
   upstream: UpstreamConfig,
   { config, ...given }: AssembleOptions & { counters: Counters; totalBandwidth: Bandwidth },
-): Upstream {
-  const { key, password, ...plain } = upstream
+): GuardedUpstream {
+  const { connections, key, password, requests, ...plain } = upstream
   const { listBytes } = config.limits
   return makeUpstream({
     ...plain,
+    // One is kept free of files; what one file may have must fit beside it.
+    connections: Math.max(requests, connections + 1),
     key: key?.reveal(),
     password: password?.reveal(),
     limits: { listBytes },

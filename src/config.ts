@@ -56,7 +56,16 @@ export interface UpstreamConfig
   extends Readonly<
     Pick<
       UpstreamSettings,
-      'name' | 'type' | 'url' | 'include' | 'exclude' | 'insecure' | 'connections' | 'rate' | 'allowMissingDigest'
+      | 'name'
+      | 'type'
+      | 'url'
+      | 'include'
+      | 'exclude'
+      | 'insecure'
+      | 'connections'
+      | 'requests'
+      | 'rate'
+      | 'allowMissingDigest'
     >
   > {
   readonly channel: string | undefined

@@ -335,9 +335,14 @@ const upstreamSchema = z.strictObject(
       .describe(
         "Other origins that this upstream's file urls and redirects may lead to. Without an entry here only the origin of url is ever contacted. Credentials are not sent there.",
       ),
-    connections: count(1, 256)
+    connections: count(1, 64)
+      .default(1)
+      .describe(
+        'How many connections may carry one file at once, if the server gives parts of files. More only help where the line is long: far away, with room to spare.',
+      ),
+    requests: count(1, 256)
       .default(8)
-      .describe('How many requests may be under way to it at once. Lower it to be gentle, raise it for long lines.'),
+      .describe('How many requests may be under way to it at once, all files together. Lower it to be gentle.'),
     rate: rate().describe(
       'How fast its line may be used, downloads and catalogues together, besides the rate of all. Same forms.',
     ),

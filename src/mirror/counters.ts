@@ -6,7 +6,10 @@ export interface MirrorCounters {
   /** A file was asked for: held, being fetched already, or fetched now. */
   fileAsked(outcome: 'hit' | 'coalesced' | 'miss'): void
   bytesReceived(upstream: string, bytes: number): void
-  flightEnded(outcome: 'kept' | 'failed'): void
+  /** kept, passed on without being kept for want of room, or failed. */
+  flightEnded(outcome: 'kept' | 'passed' | 'failed'): void
+  /** A file that was wrong at first and was mended from a second copy. */
+  fileRepaired(): void
   /** A file that was not what was promised. */
   verificationFailed(upstream: string): void
   conflictFound(): void

@@ -1,27 +1,28 @@
 import { isMirrorError, MirrorError } from '../errors.js'
-import type { Claim } from '../images/claim.js'
 import { type Digest, strongestDigest } from '../images/digest.js'
-import type { ImageFile, Manifest } from '../images/manifest.js'
+import type { Manifest } from '../images/manifest.js'
 import { type Deferred, deferred } from '../parts/deferred.js'
 import type { Log } from '../parts/log.js'
-import { pause } from '../parts/pause.js'
-import type { BlobStore, Fingerprint, PartialBlob } from '../store/blob-store.js'
-import type { FileBody, Upstream } from '../upstream/upstream.js'
+import type { BlobStore, ExpectedBlob, Extent, Fingerprint } from '../store/blob-store.js'
+import type { Correction } from '../store/image-store.js'
 import type { MirrorCounters } from './counters.js'
 import type { FaultMemory } from './fault-memory.js'
-
-/** One way to get the file: an upstream, and what it claims. */
-export interface Offer {
-  readonly upstream: Upstream
-  readonly claim: Claim
-}
+import type { ByteSource } from './file-stream.js'
+import { InFlightFile, type MakeRoom } from './in-flight-file.js'
+import type { ByteRange } from './missing-pieces.js'
+import { type Follower, WINDOW_BYTES } from './passing-window.js'
+import { type Offer, Reception } from './reception.js'
+import { repair } from './repair.js'
 
 export interface FlightOptions {
   readonly manifest: Manifest
   readonly fileIndex: number
-  /** Best first. At least one. */
+  /** At least one, in order of precedence. */
   readonly offers: readonly Offer[]
   readonly blobs: Pick<BlobStore, 'receive'>
+  readonly makeRoom: MakeRoom
+  /** From the start: another flight of the same file passes by already. */
+  readonly mustPass: boolean
   readonly faults: FaultMemory
   readonly counters: MirrorCounters
   readonly log: Log
@@ -29,65 +30,57 @@ export interface FlightOptions {
   readonly backoffMs: (failures: number) => number
 }
 
-/** How often all offers together may fail in a row, none of them bringing a byte, before a flight that has begun gives up. */
-const FUTILE_ROUNDS = 2
+/** How a file came to be what it is. */
+export interface Provenance {
+  /** Which bytes came from whom, in order. */
+  readonly extents: readonly Extent[]
+  /** Which bytes were wrong at first. */
+  readonly corrections: readonly Correction[]
+}
 
-/** Compared at once when an upstream begins at the start although we hold a part. */
-const COMPARE_BYTES = 256 * 1024
+export interface Landed extends Provenance {
+  /** `undefined` for a file that passed by, because there was no room to keep it. */
+  readonly fingerprint: Fingerprint | undefined
+}
 
 /**
  * One download of one image file, which any number of clients may follow. It belongs to the mirror: no client can slow
- * it, stop it or own it. It runs from the moment it is made.
+ * it, stop it or own it. It runs from the moment it is made. (Only when the disk has no room, and the bytes pass through
+ * memory, do its readers set the pace.)
  *
- * When an upstream fails in the middle, the flight goes on with the next one that claims the same digests and size,
- * from the same byte. An upstream that cannot begin in the middle has its first part compared with what we have, and
- * skipped.
+ * Bytes arrive from one upstream after the other, as they fail. When all are here the whole is verified; if it is wrong,
+ * a second copy may mend it. Then the last bytes are released to the readers, and the file is kept.
  */
 export class Flight {
-  readonly expected: { readonly sizeBytes: number; readonly digests: readonly Digest[] }
+  readonly expected: ExpectedBlob
   /** Resolves when an upstream has begun to deliver; rejects when none would. */
   readonly begun: Promise<void>
-  /** Resolves when the file is kept; rejects with whatever ended the flight. */
-  readonly ended: Promise<Fingerprint>
+  /** Resolves when the file is kept, or has passed by; rejects with whatever ended the flight. */
+  readonly ended: Promise<Landed>
 
   readonly #options: FlightOptions
-  readonly #file: ImageFile
   readonly #abort = new AbortController()
   readonly #begun = deferred<void>()
-  readonly #locations = new Set<string>()
-  /** Whose bytes are in the file. */
-  readonly #contributors = new Set<Offer>()
-  #partial: PartialBlob | undefined
-  #state: 'receiving' | 'verified' | 'failed' = 'receiving'
+  readonly #readers = new Set<FlightReader>()
+  #file: InFlightFile | undefined
+  #state: 'receiving' | 'checking' | 'verified' | 'failed' = 'receiving'
   #failure: unknown
+  #corrections: readonly Correction[] = []
   #contentMd5: Digest | undefined
   #delivering: string | undefined
-  #readers = 0
+  #holds = 0
   #isOver = false
   #changed: Deferred<void> = deferred()
 
   constructor(options: FlightOptions) {
     this.#options = options
-    this.#file = options.manifest.files[options.fileIndex]!
-    this.expected = { sizeBytes: this.#file.sizeBytes, digests: this.#file.digests }
+    const { digests, sizeBytes } = options.manifest.files[options.fileIndex]!
+    this.expected = { sizeBytes, digests }
     this.begun = this.#begun.promise
     this.ended = this.#run()
     // Whoever is interested listens; nobody being interested is no unhandled rejection.
     this.begun.catch(() => {})
     this.ended.catch((error) => this.#begun.reject(error))
-  }
-
-  get receivedBytes(): number {
-    return this.#partial?.receivedBytes ?? 0
-  }
-
-  get readers(): number {
-    return this.#readers
-  }
-
-  /** The upstream that delivers at this moment. */
-  get delivering(): string | undefined {
-    return this.#delivering
   }
 
   get manifest(): Manifest {
@@ -98,217 +91,206 @@ export class Flight {
     return this.#options.fileIndex
   }
 
+  get receivedBytes(): number {
+    return this.#file?.receivedBytes ?? 0
+  }
+
+  /** Clients who hold it open. */
+  get readers(): number {
+    return this.#holds
+  }
+
+  /** The upstream that delivers at this moment. */
+  get delivering(): string | undefined {
+    return this.#delivering
+  }
+
   /** What an upstream's Content-MD5 said; known from `begun` on. */
   get contentMd5(): Digest | undefined {
     return this.#contentMd5
   }
 
-  /** Where the bytes came from. */
-  get locations(): readonly string[] {
-    return [...this.#locations]
+  /** Whether somebody who comes now can still have all of it. */
+  get isJoinable(): boolean {
+    return this.#file?.isWhole ?? true
   }
 
-  /** A reader's hold on the bytes: they stay readable, whatever becomes of the file's name, until `release`. */
+  /** A client's hold on the bytes: they stay readable, whatever becomes of the file's name, until `release`. */
   retain(): void {
-    this.#readers++
+    this.#holds++
   }
 
   async release(): Promise<void> {
-    this.#readers--
+    this.#holds--
     await this.#closeWhenDone()
   }
 
-  /**
-   * Waits until more than `positionBytes` of the file has arrived and, for its last `holdbackBytes` before `endBytes`,
-   * until the whole file is verified. Answers up to where a reader of the range that ends at `endBytes` may read.
-   * @throws what ended the flight, when that will never be.
-   */
-  async released(positionBytes: number, endBytes: number, holdbackBytes: number): Promise<number> {
-    for (;;) {
-      if (this.#state === 'verified') return endBytes
-      if (this.#state === 'failed') throw this.#failure
-      const released = Math.min(this.receivedBytes, endBytes - holdbackBytes)
-      if (released > positionBytes) return released
-      await this.#changed.promise
-    }
+  /** It is over, and nobody can join any more: the file is closed as soon as the last client has let go. */
+  async land(): Promise<void> {
+    this.#isOver = true
+    await this.#closeWhenDone()
   }
 
-  /** Reads bytes that have been released. */
+  /** For one who reads from `startBytes` up to `endBytes`; the last `holdbackBytes` of that come when all is verified. */
+  reader(startBytes: number, endBytes: number, holdbackBytes: number): FlightReader {
+    const reader = new FlightReader(this, { startBytes, endBytes }, holdbackBytes, () => {
+      this.#readers.delete(reader)
+      this.#file?.followersMoved()
+    })
+    this.#readers.add(reader)
+    return reader
+  }
+
+  /** Where things stand for readers: up to where bytes are here, and whether all of them are known to be right. */
+  get standing(): { readonly availableBytes: number; readonly isVerified: boolean } {
+    if (this.#state === 'failed') throw this.#failure
+    return { availableBytes: this.receivedBytes, isVerified: this.#state === 'verified' }
+  }
+
+  /** Whether the bytes pass through memory, because there is no room to keep them. */
+  get isPassing(): boolean {
+    return this.#file?.isPassing ?? false
+  }
+
+  /** Nothing is released while the whole is being checked: what turns out wrong should reach as few as possible. */
+  get isChecking(): boolean {
+    return this.#state === 'checking'
+  }
+
+  /** Resolves with the next thing that happens. */
+  get change(): Promise<void> {
+    return this.#changed.promise
+  }
+
+  /** @throws what ended the flight, when it has failed. */
   async read(buffer: Uint8Array, positionBytes: number): Promise<number> {
-    return await this.#partial!.read(buffer, positionBytes)
+    if (this.#state === 'failed') throw this.#failure
+    return await this.#file!.read(buffer, positionBytes)
   }
 
-  /** Ends the flight; every reader fails with `reason`. */
+  /** A reader has got on. */
+  readerMoved(): void {
+    this.#file?.followersMoved()
+  }
+
+  /** Ends the flight; every reader fails with `reason`. What was received stays for the next flight. */
   abort(reason: MirrorError): void {
     this.#abort.abort(reason)
   }
 
-  async #run(): Promise<Fingerprint> {
-    const { blobs, counters, log, manifest } = this.#options
+  async #run(): Promise<Landed> {
+    const { blobs, counters, log, makeRoom, manifest, mustPass } = this.#options
     const startedMs = Date.now()
+    // So that nothing below runs before the constructor is through.
+    await Promise.resolve()
     try {
-      this.#partial = await blobs.receive(this.expected)
-      await this.#receive(this.#partial)
-      await this.#verify(this.#partial)
-      const fingerprint = await this.#partial.keep()
-      counters.flightEnded('kept')
-      log.info(
-        {
-          uuid: manifest.uuid,
-          sizeBytes: fingerprint.sizeBytes,
-          sha1: fingerprint.sha1,
-          durationMs: Date.now() - startedMs,
-        },
-        `kept file ${this.fileIndex} of image ${manifest.uuid}`,
-      )
-      return fingerprint
+      const { signal } = this.#abort
+      const { expected } = this
+      const file = await InFlightFile.open({ expected, blobs, makeRoom, mustPass, followers: this.#readers, signal })
+      this.#file = file
+      const contributors = await this.#receive(file)
+      await this.#verify(file, contributors)
+      const extents = file.partial?.extents ?? []
+      const fingerprint = await file.keep()
+      counters.flightEnded(fingerprint ? 'kept' : 'passed')
+      const facts = { uuid: manifest.uuid, sizeBytes: this.expected.sizeBytes, durationMs: Date.now() - startedMs }
+      if (fingerprint) log.info(facts, `kept file ${this.fileIndex} of image ${manifest.uuid}`)
+      else
+        log.warn(
+          facts,
+          `no room for file ${this.fileIndex} of image ${manifest.uuid}: verified and passed on, not kept`,
+        )
+      return { fingerprint, extents, corrections: this.#corrections }
     } catch (error) {
       counters.flightEnded('failed')
+      const state = this.#state
       this.#failure = error
-      if (this.#state === 'receiving') this.#state = 'failed'
-      await this.#partial?.discard()
+      if (state !== 'verified') this.#state = 'failed'
+      this.#notify()
+      // What came is worth keeping for the next try, unless all of it came and was wrong.
+      if (state === 'receiving') await this.#file?.suspend()
+      else await this.#file?.discard()
       throw error
     } finally {
       this.#delivering = undefined
-      this.#isOver = true
       this.#notify()
-      await this.#closeWhenDone()
     }
   }
 
-  /** Brings all bytes in, from whoever gives them. */
-  async #receive(partial: PartialBlob): Promise<void> {
-    const { faults, log, manifest } = this.#options
-    const offers = faults.leastFaultyFirst(this.#options.offers, (offer) => this.#faultKey(offer))
-    const complaints = new Map<string, unknown>()
-    let futile = 0
-    for (let turn = 0; ; turn++) {
-      const offer = offers[turn % offers.length]!
-      const before = partial.receivedBytes
-      try {
-        await this.#receiveFrom(offer, partial)
-        return
-      } catch (error) {
-        this.#abort.signal.throwIfAborted()
-        // What our own disk refuses, no other upstream can mend; a surprise is a bug and ends the flight.
-        if (!isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
-        faults.remember(this.#faultKey(offer))
-        complaints.set(offer.upstream.name, error)
-        const facts = {
-          uuid: manifest.uuid,
-          upstream: offer.upstream.name,
-          receivedBytes: partial.receivedBytes,
-          err: error,
-        }
-        log.warn(facts, `upstream ${offer.upstream.name} failed with file ${this.fileIndex} of image ${manifest.uuid}`)
-        futile = partial.receivedBytes > before ? 0 : futile + 1
-        const hasBegun = partial.receivedBytes > 0
-        if (futile >= offers.length * (hasBegun ? FUTILE_ROUNDS : 1)) throw this.#nobodyDelivers(complaints)
-        if (futile >= offers.length) await pause(this.#options.backoffMs(futile), this.#abort.signal)
-      }
-    }
-  }
-
-  async #receiveFrom(offer: Offer, partial: PartialBlob): Promise<void> {
-    const { signal } = this.#abort
-    const asked = partial.receivedBytes
-    const answer = await offer.upstream.openFile({
-      statement: offer.claim,
-      fileIndex: this.#options.fileIndex,
-      startBytes: asked,
-      signal,
+  async #receive(file: InFlightFile): Promise<readonly Offer[]> {
+    const { faults, ...options } = this.#options
+    const reception = new Reception({
+      ...options,
+      file,
+      offers: faults.leastFaultyFirst(options.offers, (offer) => this.#faultKey(offer)),
+      priority: () => this.#priority,
+      signal: this.#abort.signal,
+      onBegun: ({ upstream, contentMd5 }) => {
+        this.#delivering = upstream
+        this.#contentMd5 ??= contentMd5
+        this.#begun.resolve()
+      },
+      onBytes: () => this.#notify(),
+      onFault: (offer) => faults.remember(this.#faultKey(offer)),
     })
+    await reception.run()
+    // An earlier flight may have left all of it.
+    this.#begun.resolve()
+    return reception.contributors
+  }
+
+  async #verify(file: InFlightFile, contributors: readonly Offer[]): Promise<void> {
+    this.#state = 'checking'
     try {
-      this.#checkAnswer(offer, answer, asked)
-      this.#delivering = offer.upstream.name
-      this.#locations.add(answer.location)
-      this.#contentMd5 ??= answer.contentMd5
-      this.#begun.resolve()
-      let position = answer.startBytes
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-        signal.throwIfAborted()
-        this.#options.counters.bytesReceived(offer.upstream.name, chunk.length)
-        const known = Math.min(chunk.length, partial.receivedBytes - position)
-        if (known > 0) await this.#compare(offer, partial, chunk.subarray(0, known), position)
-        if (known < chunk.length) {
-          this.#contributors.add(offer)
-          await partial.append(known > 0 ? chunk.subarray(known) : chunk)
-        }
-        position += chunk.length
-        this.#notify()
-      }
-      if (position < this.expected.sizeBytes) {
-        throw new MirrorError(
-          'UPSTREAM_MISBEHAVED',
-          `upstream ${offer.upstream.name} ended file ${this.fileIndex} of image ${this.manifest.uuid} after ` +
-            `${position} of ${this.expected.sizeBytes} bytes`,
-        )
-      }
-    } finally {
-      answer.body.destroy()
-    }
-  }
-
-  #checkAnswer(offer: Offer, answer: FileBody, askedBytes: number): void {
-    const { sizeBytes } = this.expected
-    const isPlausible = answer.startBytes === askedBytes || answer.startBytes === 0
-    if (isPlausible && (answer.totalBytes === undefined || answer.totalBytes === sizeBytes)) return
-    throw new MirrorError(
-      'UPSTREAM_MISBEHAVED',
-      `upstream ${offer.upstream.name} offers ${answer.totalBytes} bytes from ${answer.startBytes} on for file ` +
-        `${this.fileIndex} of image ${this.manifest.uuid}, where ${sizeBytes} bytes from ${askedBytes} on were asked`,
-    )
-  }
-
-  /** What comes a second time must be what came the first time: two upstreams must not be mixed into one file unseen. */
-  async #compare(offer: Offer, partial: PartialBlob, bytes: Buffer, positionBytes: number): Promise<void> {
-    const buffer = Buffer.allocUnsafe(Math.min(bytes.length, COMPARE_BYTES))
-    for (let done = 0; done < bytes.length; ) {
-      const length = await partial.read(buffer.subarray(0, bytes.length - done), positionBytes + done)
-      if (!buffer.subarray(0, length).equals(bytes.subarray(done, done + length))) {
-        throw new MirrorError(
-          'UPSTREAM_MISBEHAVED',
-          `upstream ${offer.upstream.name} gives other bytes for image ${this.manifest.uuid} than were received before, ` +
-            `between ${positionBytes + done} and ${positionBytes + done + length}`,
-        )
-      }
-      done += length
-    }
-  }
-
-  async #verify(partial: PartialBlob): Promise<void> {
-    try {
-      await partial.verify()
+      await file.verify()
     } catch (error) {
-      if (isMirrorError(error, 'UPSTREAM_MISBEHAVED')) this.#blame(error)
-      throw error
+      if (!isMirrorError(error, 'UPSTREAM_MISBEHAVED')) throw error
+      this.#blame(error, contributors)
+      await this.#mend(file, contributors, error)
     }
     this.#state = 'verified'
     this.#notify()
   }
 
+  /** @throws `complaint` when the file cannot be mended. */
+  async #mend({ partial }: InFlightFile, contributors: readonly Offer[], complaint: MirrorError): Promise<void> {
+    const { counters, fileIndex, log, manifest, offers } = this.#options
+    if (!partial || !strongestDigest(this.expected.digests)) throw complaint
+    const corrections = await repair({
+      partial,
+      fileIndex,
+      uuid: manifest.uuid,
+      offers: [...offers.filter((offer) => !contributors.includes(offer)), ...contributors],
+      priority: () => this.#priority,
+      signal: this.#abort.signal,
+      log,
+      onBytes: (upstream, bytes) => counters.bytesReceived(upstream, bytes),
+    })
+    if (!corrections) throw complaint
+    this.#corrections = corrections
+    for (const reader of this.#readers) reader.corrected(corrections)
+    await partial.verify()
+    counters.fileRepaired()
+    const facts = { uuid: manifest.uuid, corrections }
+    log.warn(facts, `file ${fileIndex} of image ${manifest.uuid} is mended: ${corrections.length} places were wrong`)
+  }
+
   /** Bytes were wrong, and a whole-file digest cannot say whose: everybody who took part is tried last next time. */
-  #blame(error: MirrorError): void {
+  #blame(error: MirrorError, contributors: readonly Offer[]): void {
     const { counters, faults, log, manifest } = this.#options
-    for (const offer of this.#contributors) {
+    for (const offer of contributors) {
       faults.remember(this.#faultKey(offer))
       counters.verificationFailed(offer.upstream.name)
     }
-    const upstreams = [...this.#contributors].map((offer) => offer.upstream.name)
+    const upstreams = contributors.map((offer) => offer.upstream.name)
     log.error(
-      { uuid: manifest.uuid, upstreams, locations: this.locations, err: error },
+      { uuid: manifest.uuid, upstreams, err: error },
       `file ${this.fileIndex} of image ${manifest.uuid} is not what was promised: ${error.message}`,
     )
   }
 
-  #nobodyDelivers(complaints: ReadonlyMap<string, unknown>): MirrorError {
-    const reasons = [...complaints.values()].map((error) => (error instanceof Error ? error.message : String(error)))
-    const isSilence = [...complaints.values()].every((error) => isMirrorError(error, 'UPSTREAM_UNREACHABLE'))
-    return new MirrorError(
-      isSilence ? 'UPSTREAM_UNREACHABLE' : 'UPSTREAM_MISBEHAVED',
-      `no upstream delivers file ${this.fileIndex} of image ${this.manifest.uuid}: ${reasons.join('; ')}`,
-      { cause: [...complaints.values()].at(-1) },
-    )
+  get #priority(): 'client' | 'background' {
+    return this.#holds > 0 ? 'client' : 'background'
   }
 
   #faultKey(offer: Offer): string {
@@ -322,6 +304,93 @@ export class Flight {
   }
 
   async #closeWhenDone(): Promise<void> {
-    if (this.#isOver && this.#readers === 0) await this.#partial?.close()
+    if (this.#isOver && this.#holds === 0) await this.#file?.close()
+  }
+}
+
+/** One who reads a range of a file in flight, at its own pace. */
+export class FlightReader implements ByteSource, Follower {
+  readonly #flight: Flight
+  readonly #range: ByteRange
+  readonly #holdbackBytes: number
+  readonly #onLeft: () => void
+  #positionBytes: number
+  /** The held-back tail, set aside so that a file that passes through memory need not wait for its own verification. */
+  #pocket: { readonly startBytes: number; readonly bytes: Buffer } | undefined
+  /** Up to where it has read, or is reading. */
+  #reachedBytes: number
+  #dropped: MirrorError | undefined
+
+  constructor(flight: Flight, range: ByteRange, holdbackBytes: number, onLeft: () => void) {
+    this.#flight = flight
+    this.#range = range
+    this.#holdbackBytes = Math.min(holdbackBytes, range.endBytes - range.startBytes)
+    this.#onLeft = onLeft
+    this.#positionBytes = range.startBytes
+    this.#reachedBytes = range.startBytes
+  }
+
+  /** With the tail in its pocket, a reader waits for nobody's bytes. */
+  get positionBytes(): number {
+    return this.#pocket ? Number.POSITIVE_INFINITY : this.#positionBytes
+  }
+
+  /** What passes through memory leaves room for a small tail only. */
+  get #tailBytes(): number {
+    const mostBytes = this.#flight.isPassing ? WINDOW_BYTES / 2 : this.#holdbackBytes
+    return this.#range.endBytes - Math.min(this.#holdbackBytes, mostBytes)
+  }
+
+  async released(): Promise<number> {
+    for (;;) {
+      if (this.#dropped) throw this.#dropped
+      const { availableBytes, isVerified } = this.#flight.standing
+      if (isVerified) return this.#range.endBytes
+      const released = Math.min(availableBytes, this.#tailBytes)
+      if (released > this.#positionBytes && !this.#flight.isChecking) return released
+      const hasOnlyTailLeft = this.#positionBytes >= this.#tailBytes && availableBytes >= this.#range.endBytes
+      if (this.#flight.isPassing && hasOnlyTailLeft && !this.#pocket) await this.#fillPocket()
+      else await this.#flight.change
+    }
+  }
+
+  async read(buffer: Uint8Array, positionBytes: number): Promise<number> {
+    this.#reachedBytes = positionBytes + buffer.length
+    const length = this.#pocket
+      ? this.#pocket.bytes.copy(buffer, 0, positionBytes - this.#pocket.startBytes)
+      : await this.#flight.read(buffer, positionBytes)
+    this.#positionBytes = positionBytes + length
+    this.#flight.readerMoved()
+    return length
+  }
+
+  drop(reason: MirrorError): void {
+    this.#dropped = reason
+    this.#onLeft()
+  }
+
+  left(): void {
+    this.#onLeft()
+  }
+
+  /** Bytes have been put right. What was handed on and was wrong cannot be taken back: that connection must break. */
+  corrected(corrections: readonly ByteRange[]): void {
+    const { startBytes } = this.#range
+    const wrong = corrections.find((each) => each.startBytes < this.#reachedBytes && each.endBytes > startBytes)
+    if (!wrong) return
+    this.#dropped = new MirrorError(
+      'UPSTREAM_MISBEHAVED',
+      `bytes ${wrong.startBytes} to ${wrong.endBytes} of image ${this.#flight.manifest.uuid} were wrong when they were read`,
+    )
+  }
+
+  async #fillPocket(): Promise<void> {
+    const startBytes = this.#positionBytes
+    const bytes = Buffer.allocUnsafeSlow(this.#range.endBytes - startBytes)
+    for (let filled = 0; filled < bytes.length; ) {
+      filled += await this.#flight.read(bytes.subarray(filled), startBytes + filled)
+    }
+    this.#pocket = { startBytes, bytes }
+    this.#flight.readerMoved()
   }
 }

@@ -5,10 +5,13 @@ import type { Log } from '../parts/log.js'
 import type { BlobStore } from '../store/blob-store.js'
 import type { MirrorCounters } from './counters.js'
 import { FaultMemory } from './fault-memory.js'
-import { Flight, type Offer } from './flight.js'
+import { Flight } from './flight.js'
+import type { MakeRoom } from './in-flight-file.js'
+import type { Offer } from './reception.js'
 
 export interface FlightsOptions {
   readonly blobs: Pick<BlobStore, 'receive'>
+  readonly makeRoom: MakeRoom
   readonly counters: MirrorCounters
   readonly log: Log
 }
@@ -17,12 +20,21 @@ export interface FlightsOptions {
 const FAULT_TTL_MS = 10 * 60_000
 const LONGEST_BACKOFF_MS = 30_000
 
+/** Flights that pass through memory cost some MiB each: no further one is begun beside so many others. */
+const MOST_WHEN_PASSING = 32
+
+function backoffMs(failures: number): number {
+  return Math.min(500 * 2 ** (failures - 1), LONGEST_BACKOFF_MS) * (0.5 + Math.random() / 2)
+}
+
 /**
  * The downloads under way: one per file, whoever asks. A file is known by its strongest digest and its size, so two
  * images with the same file share one flight, and two claims that disagree never do.
  */
 export class Flights {
-  readonly #underWay = new Map<string, Flight>()
+  readonly #underWay = new Set<Flight>()
+  /** Those that somebody who comes now can join. */
+  readonly #joinable = new Map<string, Flight>()
   readonly #faults = new FaultMemory({ ttlMs: FAULT_TTL_MS })
   readonly #options: FlightsOptions
   #isClosing = false
@@ -33,30 +45,46 @@ export class Flights {
 
   /** The flight for this file, if one is under way. */
   find(manifest: Manifest, fileIndex: number): Flight | undefined {
-    return this.#underWay.get(keyOf(manifest, fileIndex))
+    const flight = this.#joinable.get(keyOf(manifest, fileIndex))
+    return flight?.isJoinable ? flight : undefined
   }
 
   /** @throws MirrorError CLOSING when the mirror takes nothing new. */
   start(manifest: Manifest, fileIndex: number, offers: readonly Offer[]): Flight {
     if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing and fetches nothing new')
     const key = keyOf(manifest, fileIndex)
-    const backoffMs = (failures: number) =>
-      Math.min(500 * 2 ** (failures - 1), LONGEST_BACKOFF_MS) * (0.5 + Math.random() / 2)
-    const flight = new Flight({ ...this.#options, manifest, fileIndex, offers, faults: this.#faults, backoffMs })
-    this.#underWay.set(key, flight)
-    const land = () => this.#underWay.delete(key)
+    const mustPass = this.#joinable.has(key)
+    if (mustPass && this.#underWay.size >= MOST_WHEN_PASSING) {
+      throw new MirrorError('STORE_FULL', `no room to keep image ${manifest.uuid}, and too much is passing by already`)
+    }
+    const flight = new Flight({
+      ...this.#options,
+      manifest,
+      fileIndex,
+      offers,
+      mustPass,
+      faults: this.#faults,
+      backoffMs,
+    })
+    this.#underWay.add(flight)
+    if (!mustPass) this.#joinable.set(key, flight)
+    const land = () => {
+      this.#underWay.delete(flight)
+      if (this.#joinable.get(key) === flight) this.#joinable.delete(key)
+      flight.land().catch((error) => this.#options.log.error({ err: error }, 'a file in flight could not be closed'))
+    }
     flight.ended.then(land, land)
     return flight
   }
 
   all(): Iterable<Flight> {
-    return this.#underWay.values()
+    return this.#underWay
   }
 
   /** Ends all flights and waits until they have let go of their files. */
   async close(): Promise<void> {
     this.#isClosing = true
-    const flights = [...this.#underWay.values()]
+    const flights = [...this.#underWay]
     for (const flight of flights) flight.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     await Promise.allSettled(flights.map((flight) => flight.ended))
   }

@@ -16,18 +16,21 @@ import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
 import type { MirrorCounters } from './counters.js'
 import { FileStream } from './file-stream.js'
-import type { Flight, Offer } from './flight.js'
+import type { Flight, Provenance } from './flight.js'
 import { Flights } from './flights.js'
 import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
+import type { Offer } from './reception.js'
 import { Refresher } from './refresher.js'
 
 export interface MirrorOptions {
   readonly store: Store
   /** In order of precedence. Empty when offline. */
   readonly upstreams: readonly Upstream[]
+  /** By name of upstream: how many connections may carry one file. One, where nothing is said. */
+  readonly connections: ReadonlyMap<string, number>
   /** The names of all configured upstreams in order of precedence, also when offline: their claims still count. */
   readonly precedence: readonly string[]
   readonly isOffline: boolean
@@ -102,7 +105,12 @@ export class PullThroughMirror implements Mirror {
       counters,
       log,
     })
-    this.#flights = new Flights({ blobs: this.#keeping.room, counters, log })
+    this.#flights = new Flights({
+      blobs: this.#keeping.room,
+      makeRoom: (bytes) => this.#keeping.room.makeRoom(bytes),
+      counters,
+      log,
+    })
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -267,7 +275,7 @@ export class PullThroughMirror implements Mirror {
     const blob = kept && (await blobs.open(kept.sha256))
     if (blob) {
       counters.fileAsked('hit')
-      this.#holdWhenComplete(manifest, [])
+      this.#holdWhenComplete(manifest)
       return this.#openBlob(this.#keeping.verified(blob))
     }
     // It vanished from the disk, which the store has noticed just now.
@@ -303,13 +311,14 @@ export class PullThroughMirror implements Mirror {
   #openFlight(flight: Flight): OpenFile {
     const holdbackBytes = Math.max(1, this.#options.holdbackBytes)
     const streams = new Streams()
-    const source = {
-      released: (positionBytes: number, endBytes: number) => flight.released(positionBytes, endBytes, holdbackBytes),
-      read: (buffer: Uint8Array, positionBytes: number) => flight.read(buffer, positionBytes),
-    }
     return {
       md5: flight.contentMd5,
-      stream: (startBytes, endBytes) => streams.add(new FileStream(source, startBytes, endBytes)),
+      stream: (startBytes, endBytes) => {
+        const reader = flight.reader(startBytes, endBytes, holdbackBytes)
+        const stream = streams.add(new FileStream(reader, startBytes, endBytes))
+        stream.once('close', () => reader.left())
+        return stream
+      },
       close: () => streams.close(() => flight.release()),
     }
   }
@@ -324,7 +333,7 @@ export class PullThroughMirror implements Mirror {
     const { upstreams } = this.#options
     return this.#catalogue.offersOf(uuid).flatMap((claim) => {
       const upstream = upstreams.find((each) => each.name === claim.upstream)
-      return upstream ? [{ upstream, claim }] : []
+      return upstream ? [{ upstream, claim, connections: this.#options.connections.get(upstream.name) ?? 1 }] : []
     })
   }
 
@@ -339,22 +348,26 @@ export class PullThroughMirror implements Mirror {
   /** An image is held from the moment all its files are kept. */
   #whenKept(flight: Flight, manifest: Manifest): void {
     flight.ended.then(
-      ({ sha256 }) => {
+      (landed) => {
+        if (!landed.fingerprint) return
         const isDeclared = flight.expected.digests.length > 0
-        if (!isDeclared) this.#undeclared.set(`${manifest.uuid}/${flight.fileIndex}`, sha256)
-        this.#holdWhenComplete(manifest, flight.locations)
+        if (!isDeclared) this.#undeclared.set(`${manifest.uuid}/${flight.fileIndex}`, landed.fingerprint.sha256)
+        this.#holdWhenComplete(manifest, { fileIndex: flight.fileIndex, landed })
       },
       () => {}, // Logged by the flight.
     )
   }
 
-  #holdWhenComplete(manifest: Manifest, locations: readonly string[]): void {
+  #holdWhenComplete(manifest: Manifest, last?: { readonly fileIndex: number; readonly landed: Provenance }): void {
     const { uuid } = manifest
     if (this.#catalogue.held(uuid) || !this.#isHeld(manifest)) return
     if (this.#holding.has(uuid)) return
-    const files = manifest.files.map((_, index) => ({ sha256: this.#blobOf(manifest, index)!.sha256 }))
+    const files = manifest.files.map((_, index) => {
+      const { extents, corrections } = last?.fileIndex === index ? last.landed : { extents: [], corrections: [] }
+      return { sha256: this.#blobOf(manifest, index)!.sha256, extents, corrections }
+    })
     const upstream = this.#catalogue.offersOf(uuid)[0]?.upstream ?? ''
-    this.#holding.set(uuid, this.#hold({ manifest, files, heldSinceMs: Date.now(), upstream, locations }))
+    this.#holding.set(uuid, this.#hold({ manifest, files, heldSinceMs: Date.now(), upstream }))
   }
 
   async #hold(image: HeldImage): Promise<void> {

@@ -1,4 +1,4 @@
-import { MirrorError } from '../errors.js'
+import { isMirrorError, MirrorError } from '../errors.js'
 import type { SetAside } from '../images/claim.js'
 import { type Deferred, deferred } from '../parts/deferred.js'
 import type { Log } from '../parts/log.js'
@@ -82,6 +82,7 @@ export class Refresher {
       lastHeardMs: heard.lastListing(upstream.name)?.heardMs,
       lastError,
       nextRefreshMs: nextMs,
+      health: upstream.health(),
     }))
   }
 
@@ -119,7 +120,7 @@ export class Refresher {
       rounds.state = 'failing'
       rounds.failures++
       rounds.lastError = error instanceof Error ? error.message : String(error)
-      this.#schedule(rounds, this.#retryMs(rounds.failures))
+      this.#schedule(rounds, this.#retryMs(rounds.failures, error))
       const facts = {
         upstream: name,
         url: rounds.upstream.url,
@@ -175,8 +176,10 @@ export class Refresher {
     rounds.timer = setTimeout(() => void this.#begin(rounds), delayMs)
   }
 
-  #retryMs(failures: number): number {
+  /** Longer with every failure, and not before the upstream wants to be asked again. */
+  #retryMs(failures: number, error: unknown): number {
     const waitMs = FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20)
-    return Math.min(waitMs, this.#options.refreshMs) * (0.9 + Math.random() / 5)
+    const wishedMs = isMirrorError(error) ? (error.retryAfterMs ?? 0) : 0
+    return Math.max(wishedMs, Math.min(waitMs, this.#options.refreshMs) * (0.9 + Math.random() / 5))
   }
 }

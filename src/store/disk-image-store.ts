@@ -148,8 +148,8 @@ export class DiskImageStore implements ImageStore {
     if (!atRest) return undefined
     const manifest = fromStored(atRest.manifest)
     if (manifest.uuid !== uuid) return undefined
-    const { files, heldSinceMs, upstream, locations } = atRest
-    return { manifest, files, heldSinceMs, upstream, locations }
+    const { files, heldSinceMs, upstream } = atRest
+    return { manifest, files, heldSinceMs, upstream }
   }
 }
 

@@ -1,16 +1,33 @@
 import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Audited } from './audit-store.js'
+import type { Extent } from './blob-store.js'
 
 /** An image whose files are all kept: enough to serve it with every upstream dead and the index deleted. */
 export interface HeldImage {
   readonly manifest: Manifest
-  /** Per entry of `manifest.files`, which blob it is. */
-  readonly files: readonly { readonly sha256: string }[]
+  /** Per entry of `manifest.files`, which blob it is, and how it came to be. */
+  readonly files: readonly HeldFile[]
   readonly heldSinceMs: number
-  /** The upstream whose claim was taken, and where each file's bytes came from (urls without credentials). */
+  /** The upstream whose claim was taken. */
   readonly upstream: string
-  readonly locations: readonly string[]
+}
+
+export interface HeldFile {
+  readonly sha256: string
+  /** Which bytes came from whom, in order. Empty for a file that was here already, for another image. */
+  readonly extents: readonly Extent[]
+  /** Which bytes were wrong when they came, from whom, and who had them right. */
+  readonly corrections: readonly Correction[]
+}
+
+/** Bytes [startBytes, endBytes) of a file that were wrong when they came. */
+export interface Correction {
+  readonly startBytes: number
+  readonly endBytes: number
+  readonly wrongFrom: readonly Extent[]
+  readonly rightFrom: string
+  readonly atMs: number
 }
 
 /** Manifests of held images and icons, as plain files: one `images/<uuid>.json` each. All of them fit in memory. */

@@ -39,6 +39,7 @@ export class Counters {
   readonly #filesAsked
   readonly #receivedBytes
   readonly #flightsEnded
+  readonly #repairs
   readonly #verificationFailures
   readonly #conflicts
   readonly #refreshes
@@ -93,8 +94,13 @@ export class Counters {
     })
     this.#flightsEnded = new Counter({
       name: 'imgapi_mirror_flights_total',
-      help: 'Downloads that ended: kept or failed.',
+      help: 'Downloads that ended: kept, passed on without being kept for want of room, or failed.',
       labelNames: ['outcome'],
+      registers,
+    })
+    this.#repairs = new Counter({
+      name: 'imgapi_mirror_files_repaired_total',
+      help: 'Image files that were wrong at first and were mended from a second copy.',
       registers,
     })
     this.#verificationFailures = new Counter({
@@ -189,7 +195,8 @@ export class Counters {
 
   readonly fileAsked = (outcome: 'hit' | 'coalesced' | 'miss'): void => this.#filesAsked.inc({ outcome })
   readonly bytesReceived = (upstream: string, bytes: number): void => this.#receivedBytes.inc({ upstream }, bytes)
-  readonly flightEnded = (outcome: 'kept' | 'failed'): void => this.#flightsEnded.inc({ outcome })
+  readonly flightEnded = (outcome: 'kept' | 'passed' | 'failed'): void => this.#flightsEnded.inc({ outcome })
+  readonly fileRepaired = (): void => this.#repairs.inc()
   readonly verificationFailed = (upstream: string): void => this.#verificationFailures.inc({ upstream })
   readonly conflictFound = (): void => this.#conflicts.inc()
   readonly refreshed = (upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void =>

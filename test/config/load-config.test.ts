@@ -101,7 +101,8 @@ verifyOnRead: always
       insecure: false,
       timeouts: { connectMs: 10_000, headersMs: 60_000, stallMs: 30_000 },
       fileHosts: [],
-      connections: 8,
+      connections: 1,
+      requests: 8,
       rate: { timezone: 'UTC', windows: [], otherwise: 'unlimited', whenClosed: 'allow' },
       allowMissingDigest: false,
     })

@@ -19,9 +19,8 @@ export function claim(upstream: string, manifest: Manifest, more: Partial<Claim>
 export function heldImage(manifest: Manifest): HeldImage {
   return {
     manifest,
-    files: manifest.files.map(() => ({ sha256: 'ab'.repeat(32) })),
+    files: manifest.files.map(() => ({ sha256: 'ab'.repeat(32), extents: [], corrections: [] })),
     heldSinceMs: 2000,
     upstream: 'one',
-    locations: [],
   }
 }

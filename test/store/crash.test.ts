@@ -51,9 +51,8 @@ async function live(directory: string) {
 
   const held = {
     manifest: image(),
-    files: [{ sha256: digestOf('sha256', first).hex }],
+    files: [{ sha256: digestOf('sha256', first).hex, extents: [], corrections: [] }],
     upstream: 'east',
-    locations: [],
   }
   await store.images.keep({ ...held, heldSinceMs: 1 })
   promise('the image', async ({ images }) => images.get(uuid(1)) !== undefined)

@@ -25,8 +25,8 @@ async function makeRig() {
 
 function held(number: number, changes: Partial<HeldImage> = {}): HeldImage {
   const manifest = image({ uuid: uuid(number), description: 'größer 🎈 "quoted"' })
-  const files = [{ sha256: SHA256 }]
-  return { manifest, files, heldSinceMs: 1234, upstream: 'east', locations: ['http://x/file'], ...changes }
+  const files = [{ sha256: SHA256, extents: [], corrections: [] }]
+  return { manifest, files, heldSinceMs: 1234, upstream: 'east', ...changes }
 }
 
 describe('DiskImageStore', () => {

@@ -8,6 +8,8 @@ export interface ZooServer {
   readonly url: string
   /** How often the file of an image was asked for. */
   attempts(uuid: string): number
+  /** The ranges that were asked of a file, in order; the whole file is one, too. */
+  ranges(uuid: string): readonly { readonly start: number; readonly end: number }[]
   /** From now on it behaves. */
   behave(): void
   close(): Promise<void>
@@ -23,6 +25,7 @@ export async function startZooServer(options: {
   const { images, forbidden = 'http://127.0.0.1:9' } = options
   let fault = options.fault
   const attempts = new Map<string, number>()
+  const ranges: { uuid: string; start: number; end: number }[] = []
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://zoo')
     const [, , uuid, part] = pathname.split('/')
@@ -36,10 +39,12 @@ export async function startZooServer(options: {
     else if (pathname === '/images') answer(200, Object.entries(images).map(manifestOf))
     else if (file && !part) answer(200, manifestOf([uuid!, file]))
     else if (file && part === 'file') {
-      const range = /^bytes=(\d+)-/.exec(request.headers.range ?? '')
+      const range = /^bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '')
       const start = range ? Number(range[1]) : 0
+      const end = range?.[2] ? Number(range[2]) + 1 : file.length
       const attempt = (attempts.get(uuid!) ?? 0) + 1
       attempts.set(uuid!, attempt)
+      ranges.push({ uuid: uuid!, start, end })
       const asked: FileAsked = {
         request,
         response,
@@ -47,6 +52,7 @@ export async function startZooServer(options: {
         file,
         attempt,
         start,
+        end,
         forbidden,
       }
       if (fault) fault.serve(asked)
@@ -60,6 +66,7 @@ export async function startZooServer(options: {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     attempts: (uuid) => attempts.get(uuid) ?? 0,
+    ranges: (uuid) => ranges.filter((range) => range.uuid === uuid),
     behave: () => {
       fault = undefined
     },

@@ -6,6 +6,7 @@ import { type Context, type EveryRequestOptions, everyRequest, type RequestState
 import { reportAppErrors } from '../report-app-errors.js'
 import { healthz } from './healthz.js'
 import { type MakeMetrics, metrics } from './metrics.js'
+import { putRate, type SetRate } from './put-rate.js'
 import { readyz } from './readyz.js'
 import { status } from './status.js'
 
@@ -14,6 +15,7 @@ export interface OperatorAppOptions extends EveryRequestOptions {
   /** Whether what we keep has been loaded, so that answers are worth having. Upstreams need not have answered. */
   readonly isReady: () => boolean
   readonly metrics: MakeMetrics
+  readonly setRate: SetRate
 }
 
 /** For operators and their machines, on a listener of its own: nothing here is for clients. */
@@ -29,6 +31,12 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
   answer('/readyz', (context) => readyz(context, options.isReady))
   answer('/status', (context) => status(context, options.mirror))
   answer('/metrics', (context) => metrics(context, options.metrics))
+  for (const path of ['/rate', '/upstreams/:name/rate']) {
+    router.register(path, ['PUT', 'DELETE'], async (context) => {
+      context.state.route = path
+      await putRate(context, options.setRate)
+    })
+  }
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, options.log)
@@ -37,7 +45,7 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
   app.use((context) => {
     if (!context.matched?.length) throw pathUnknown(context.url)
     throw new Refusal(405, 'MethodNotAllowedError', `${context.method} is not allowed`, {
-      headers: { Allow: 'GET, HEAD' },
+      headers: { Allow: context.path.endsWith('/rate') ? 'PUT, DELETE' : 'GET, HEAD' },
     })
   })
   return app

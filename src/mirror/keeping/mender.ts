@@ -10,7 +10,7 @@ import type { ImageStore } from '../../store/image-store.js'
 import type { FileBody } from '../../upstream/upstream.js'
 import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
-import type { Offer } from '../flight.js'
+import type { Offer } from '../reception.js'
 
 /** A file of an image, and the blob that it is, here or not. */
 export interface HeldFile {

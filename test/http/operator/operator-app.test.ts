@@ -7,6 +7,7 @@ import { RecordingLog } from '../../support/recording-log.js'
 async function serveOperator() {
   const loading = { isReady: false }
   const counted: unknown[][] = []
+  const rates: unknown[][] = []
   const app = makeOperatorApp({
     mirror: new MemoryMirror(),
     log: new RecordingLog(),
@@ -14,11 +15,15 @@ async function serveOperator() {
     serverName: 'testhost',
     isReady: () => loading.isReady,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
+    setRate: (...facts) => {
+      rates.push(facts)
+      return facts[0] !== 'nobody'
+    },
     onRequest: (...facts) => counted.push(facts),
   })
   const listener = await listen('127.0.0.1:0', app.callback())
   onTestFinished(() => listener.close(0))
-  return { url: listener.url, loading, counted }
+  return { url: listener.url, loading, counted, rates }
 }
 
 it('is alive before it is ready', async () => {
@@ -73,4 +78,23 @@ it('answers nothing else, and counts every request by its route', async () => {
     ['', 'POST', 405],
     ['/healthz', 'GET', 200],
   ])
+})
+
+it('changes the rate of all lines, or of one, and goes back to the configuration', async () => {
+  const { url, rates } = await serveOperator()
+  const put = (path: string) => fetch(`${url}${path}`, { method: 'PUT' })
+  expect((await put('/rate?limit=20Mbit/s')).status).toBe(200)
+  expect((await put('/upstreams/smartos/rate?limit=unlimited')).status).toBe(200)
+  expect((await fetch(`${url}/rate`, { method: 'DELETE' })).status).toBe(200)
+  expect(rates).toEqual([
+    [undefined, 2_500_000],
+    ['smartos', 'unlimited'],
+    [undefined, undefined],
+  ])
+  const wrong = await put('/rate?limit=20')
+  expect(wrong.status).toBe(422)
+  expect(((await wrong.json()) as { message: string }).message).toMatch(/found limit "20"; right would be/)
+  expect((await put('/rate')).status).toBe(422)
+  expect((await put('/upstreams/nobody/rate?limit=1MB/s')).status).toBe(404)
+  expect((await fetch(`${url}/rate`)).status).toBe(405)
 })

@@ -73,10 +73,9 @@ export async function makeKeepingRig() {
       await partial.close()
       const held = {
         manifest,
-        files: [{ sha256: digests.sha256 }],
+        files: [{ sha256: digests.sha256, extents: [], corrections: [] }],
         heldSinceMs: clock.wallMs(),
         upstream: 'east',
-        locations: [],
       }
       await store.images.keep(held)
       catalogue.hold(held)
