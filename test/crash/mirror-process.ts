@@ -15,7 +15,13 @@ export class MirrorProcess {
     const main = join(root, 'dist', 'main.js')
     if (!existsSync(main)) throw new Error('dist/main.js is missing: run `npm run build` first')
     const config = join(directory, 'mirror.yaml')
-    const text = { listen: '127.0.0.1:0', operator: [], data: './data', log: { format: 'json' }, ...settings }
+    const text = {
+      listen: '127.0.0.1:0',
+      operator: '127.0.0.1:0',
+      data: './data',
+      log: { format: 'json' },
+      ...settings,
+    }
     await writeFile(config, stringify(text))
     const child = spawn(process.execPath, [main, 'serve', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
     const mirror = new MirrorProcess(child)
@@ -28,6 +34,7 @@ export class MirrorProcess {
   readonly lines: string[] = []
   readonly exited: Promise<number | null>
   url = ''
+  operatorUrl = ''
 
   private constructor(private readonly child: ChildProcess) {
     this.exited = once(child, 'exit').then(([code]) => code as number | null)
@@ -35,6 +42,7 @@ export class MirrorProcess {
     this.ready = new Promise((resolve, reject) => {
       createInterface({ input: child.stdout! }).on('line', (line) => {
         this.lines.push(line)
+        this.operatorUrl = /"operators: (http:[^"]+)"/.exec(line)?.[1] ?? this.operatorUrl
         const url = /"clients: (http:[^"]+)"/.exec(line)?.[1]
         if (!url) return
         this.url = url
@@ -43,6 +51,13 @@ export class MirrorProcess {
       void this.exited.then((code) => reject(new Error(`the mirror ended with ${code}:\n${this.lines.join('\n')}`)))
     })
     this.ready.catch(() => {})
+  }
+
+  /** Bytes of image files that the process has received since it runs, as it counts them itself. */
+  async receivedBytes(): Promise<number> {
+    const text = await (await fetch(`${this.operatorUrl}/metrics`)).text()
+    const counts = text.matchAll(/^imgapi_mirror_upstream_received_bytes_total\{[^}]*\} (\d+)/gm)
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
   }
 
   /** At this very moment, wherever it is. */
