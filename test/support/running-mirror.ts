@@ -10,10 +10,10 @@ import { RecordingLog } from './recording-log.js'
 
 /** What `/status` on the operator listener says, as far as tests look at it. */
 export interface Status {
-  images_listed: number
-  images_held: number
+  imagesListed: number
+  imagesHeld: number
   upstreams: { name: string; state: string; images: number }[]
-  flights: { readers: number; received_bytes: number }[]
+  flights: { readers: number; receivedBytes: number }[]
   conflicts: { uuid: string; winner: string; loser: string; differences: string[] }[]
 }
 
