@@ -46,7 +46,7 @@ function uuidFrom(random: () => number): string {
 }
 
 /** Gives the bytes in small pieces, one at a time. */
-function drips(piecePauseMs: number, flip?: () => number | undefined): Fault {
+export function drips(piecePauseMs: number, flip?: () => number | undefined): Fault {
   return {
     name: 'drips',
     isSurvivable: true,
