@@ -1,5 +1,6 @@
 import { type Logger, pino, stdSerializers } from 'pino'
 import { prettyFactory } from 'pino-pretty'
+import { isMirrorError, type MirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
 
 export interface LogOptions {
@@ -21,14 +22,18 @@ const SECRET_NAMES = ['password', 'passphrase', 'secret', 'token', 'key', 'autho
 const CREDENTIALS_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@"'\\]*@/gi
 const CREDENTIALS_IN_HEADER = /(authorization\\?["']?\s*[:=,]\s*\\?["']?(?:basic|bearer|signature)\s+)[^\s"'\\,]+/gi
 
-/** Makes the log of this process. Errors among the facts (`error`, `cause`, `reason`) are written with their causes and stacks. */
+/** The facts that errors are called in log lines. */
+const ERROR_NAMES = ['err', 'error', 'cause', 'reason']
+
+/**
+ * Makes the log of this process. Of errors among the facts, those we expect are told by code and message; any other one is
+ * a bug, and is written with its causes and stacks.
+ */
 export function makeLog({ level, format, isTerminal, write }: LogOptions): Log {
   const isPretty = format === 'pretty' || (format === 'auto' && isTerminal)
-  const dress = isPretty
-    ? prettyFactory({ colorize: isTerminal, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
-    : (line: string) => line
+  const dress = isPretty ? prettyDress(isTerminal) : (line: string) => line
   // Written before the call returns: the last line before a crash is the one that is needed.
-  const destination = { write: (line: string) => write(withoutCredentials(dress(line) ?? '')) }
+  const destination = { write: (line: string) => write(withoutCredentials(dress(line))) }
 
   return asLog(
     pino(
@@ -37,12 +42,20 @@ export function makeLog({ level, format, isTerminal, write }: LogOptions): Log {
         base: null,
         timestamp: pino.stdTimeFunctions.isoTime,
         formatters: { level: (label) => ({ level: label }) },
-        serializers: { error: serializeError, cause: serializeError, reason: serializeError },
+        serializers: Object.fromEntries(ERROR_NAMES.map((name) => [name, serializeError])),
         redact: { paths: SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '(secret)' },
       },
       destination,
     ),
   )
+}
+
+/** One line for the eyes, too: only the stack of a bug takes more. */
+function prettyDress(isTerminal: boolean): (line: string) => string {
+  const options = { colorize: isTerminal, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', singleLine: true }
+  const asOneLine = prettyFactory({ ...options, errorLikeObjectKeys: [] })
+  const withStack = prettyFactory({ ...options, errorLikeObjectKeys: ERROR_NAMES })
+  return (line) => (line.includes('"stack":') ? withStack(line) : asOneLine(line)) ?? ''
 }
 
 function asLog(logger: Logger): Log {
@@ -56,7 +69,22 @@ function asLog(logger: Logger): Log {
 }
 
 function serializeError(value: unknown): unknown {
+  if (isMirrorError(value)) return tellExpected(value)
   return value instanceof Error ? stdSerializers.errWithCause(value) : value
+}
+
+/** Its message names what it was about, and mostly tells the cause too; where that says more, it stands beside it. */
+function tellExpected(failure: MirrorError): { code: string; message: string; cause?: string } {
+  const { code, message } = failure
+  const more: string[] = []
+  const seen = new Set<unknown>([failure])
+  for (let cause = failure.cause; cause instanceof Error && !seen.has(cause); cause = cause.cause) {
+    seen.add(cause)
+    // Of many addresses that were tried in vain, Node gives an error without a message of its own.
+    const text = cause.message || ('code' in cause ? String(cause.code) : cause.name)
+    if (![message, ...more].some((told) => told.includes(text))) more.push(text)
+  }
+  return { code, message, ...(more.length > 0 && { cause: more.join(': ') }) }
 }
 
 function withoutCredentials(line: string): string {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { MirrorError } from '../../src/errors.js'
 import { type LogOptions, makeLog } from '../../src/telemetry/log.js'
 
 function listen(options: Partial<LogOptions> = {}) {
@@ -37,6 +38,28 @@ describe('the log', () => {
     const [{ error }] = facts()
     expect(error).toMatchObject({ type: 'Error', message: 'cannot keep', cause: { type: 'TypeError' } })
     expect(error.cause.stack).toContain('log.test.ts')
+  })
+
+  it.each(['err', 'error', 'cause', 'reason'])('tells a failure we expect by code and message (as %s)', (name) => {
+    const { log, facts } = listen()
+    const refused = new Error('connect ECONNREFUSED 127.0.0.1:9')
+    const told = 'upstream a is away: connect ECONNREFUSED 127.0.0.1:9'
+    log.warn({ [name]: new MirrorError('UPSTREAM_UNREACHABLE', told, { cause: refused }) }, 'failed')
+    log.warn({ [name]: new MirrorError('STORE_BROKEN', 'cannot open blob x', { cause: refused }) }, 'failed')
+    expect(facts().map((line) => line[name])).toEqual([
+      { code: 'UPSTREAM_UNREACHABLE', message: told },
+      { code: 'STORE_BROKEN', message: 'cannot open blob x', cause: 'connect ECONNREFUSED 127.0.0.1:9' },
+    ])
+  })
+
+  it('is one line for eyes too, unless there is a bug to tell', () => {
+    const { log, lines } = listen({ format: 'pretty' })
+    log.info({ method: 'GET', path: '/images', status: 200 }, 'request')
+    log.warn({ err: new MirrorError('STORE_FULL', 'no room'), uuid: 'u1' }, 'not kept')
+    expect(lines.map((line) => line.trimEnd().split('\n').length)).toEqual([1, 1])
+    expect(lines[1]).toMatch(/STORE_FULL.*no room/)
+    log.error({ err: new TypeError('a bug') }, 'failed')
+    expect(lines[2]).toContain('log.test.ts')
   })
 
   it('is for eyes on a terminal and for machines elsewhere, unless told otherwise', () => {
