@@ -365,8 +365,9 @@ export class DiskPartialBlob implements PartialBlob {
   async #refuse(expected: Digest, found: string): Promise<never> {
     this.#isRefused = true
     await this.#writeDown((journal) => journal.refuse())
-    const promised = formatDigest(expected)
-    throw new MirrorError('UPSTREAM_MISBEHAVED', `${this.#name} differs from the promised ${promised}: it has ${found}`)
+    // The strongest digest is its name already.
+    const promised = expected === this.#strongest ? 'what was promised' : `the promised ${formatDigest(expected)}`
+    throw new MirrorError('UPSTREAM_MISBEHAVED', `${this.#name} differs from ${promised}: it has ${found}`)
   }
 
   get #algorithm(): DigestAlgorithm {
