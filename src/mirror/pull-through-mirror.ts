@@ -114,10 +114,10 @@ export class PullThroughMirror implements Mirror {
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
-    const { firstAnswerWaitMs, isOffline } = this.#options
+    const { firstAnswerWaitMs } = this.#options
     const catalogue = this.#catalogue
     if (!this.#heard.hasListings) await within(this.#refresher.firstAnswer, firstAnswerWaitMs)
-    const listed = isOffline ? this.#complete() : { manifests: catalogue.listed(), revision: catalogue.revision }
+    const listed = this.#listed()
     const manifests = selectImages(listed.manifests, query, (uuid) => {
       const known = parseUuid(uuid)
       return known && catalogue.find(known)
@@ -176,11 +176,12 @@ export class PullThroughMirror implements Mirror {
 
   status(): MirrorStatus {
     const { isOffline } = this.#options
-    const { listed, held } = this.#catalogue.count()
+    const { held } = this.#catalogue.count()
     const blobs = [...this.#options.store.blobs.all()]
     return {
       isOffline,
-      imagesListed: isOffline ? this.#complete().manifests.length : listed,
+      // Of what is known, clients are shown what is active (see selectImages).
+      imagesListed: this.#listed().manifests.filter(({ state }) => state === 'active').length,
       imagesHeld: held,
       blobsKept: blobs.length,
       bytesKept: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
@@ -219,6 +220,12 @@ export class PullThroughMirror implements Mirror {
     )
     // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
     this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
+  }
+
+  /** What clients may list now, and a number that changes with it. */
+  #listed(): ImageList {
+    const catalogue = this.#catalogue
+    return this.#options.isOffline ? this.#complete() : { manifests: catalogue.listed(), revision: catalogue.revision }
   }
 
   /**

@@ -23,20 +23,21 @@ async function namesListed(mirror: { url: string }): Promise<string[]> {
   return (await get(mirror, '/images')).json().map(({ name }: { name: string }) => name)
 }
 
-/** A data directory with two chains: one whole, one whose base was never fetched. And one image nobody fetched. */
+/** A data directory with two chains: one whole, one whose base was never fetched; and with an image no list shows. */
 async function fillDataDirectory() {
   const base = makeImage({ name: 'base', published_at: '2020-01-01T00:00:00.000Z' })
   const middle = makeImage({ name: 'middle', origin: uuidOf(base), published_at: '2020-01-02T00:00:00.000Z' })
   const leaf = makeImage({ name: 'leaf', origin: uuidOf(middle), published_at: '2020-01-03T00:00:00.000Z' })
   const absent = makeImage({ name: 'absent-base' })
   const orphan = makeImage({ name: 'orphan', origin: uuidOf(absent), icon: true })
-  const server = await startSdcImgapi({ images: [base, middle, leaf, absent, orphan] })
+  const retired = makeImage({ name: 'retired', state: 'disabled' })
+  const server = await startSdcImgapi({ images: [base, middle, leaf, absent, orphan, retired] })
   const mirror = await startMirror({ upstreams: [{ name: 'u', url: server.url }] })
   await mirror.settled()
-  for (const image of [base, middle, leaf, orphan]) {
+  for (const image of [base, middle, leaf, orphan, retired]) {
     expect((await get(mirror, `/images/${uuidOf(image)}/file`)).status).toBe(200)
   }
-  await until(async () => mirror.log.lines.filter(({ message }) => message.startsWith('kept file')).length === 4)
+  await until(async () => mirror.log.lines.filter(({ message }) => message.startsWith('kept file')).length === 5)
   await mirror.close()
   await server.close()
   return { data: mirror.dataDirectory, base, middle, leaf, absent, orphan }
