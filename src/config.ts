@@ -3,7 +3,7 @@ import { applyEnvironment } from './config/environment.js'
 import { checkAcross, explainIssues } from './config/explain.js'
 import { formatPath, formatValue, type Problem } from './config/problem.js'
 import { contentFiles, type Quota, type Settings, settingsSchema } from './config/schema.js'
-import { leavesOf } from './config/walk-schema.js'
+import { leavesOf, withDefaults } from './config/walk-schema.js'
 import { parseYamlText } from './config/yaml-text.js'
 import { MirrorError } from './errors.js'
 import type { RatePlan } from './parts/rate-plan.js'
@@ -47,6 +47,8 @@ export interface Config {
   readonly upstreams: readonly UpstreamConfig[]
   readonly log: Settings['log']
   readonly limits: { readonly listBytes: number }
+  /** All of the above as a file would say it: every key by its name, environment and defaults included. */
+  readonly settings: unknown
 }
 
 type UpstreamSettings = Settings['upstreams'][number]
@@ -111,7 +113,7 @@ export async function loadConfig({ path, text, environment, readFile }: ConfigSo
     ...files.problems,
   ]
   if (parsed.data && problems.length === 0 && complaints.length === 0) {
-    return deepFreeze(makeConfig(path, parsed.data, files.contents))
+    return deepFreeze(makeConfig(path, parsed.data, files.contents, withDefaults(settingsSchema, data)))
   }
 
   const lines = problems.map((problem) => {
@@ -126,15 +128,12 @@ export async function loadConfig({ path, text, environment, readFile }: ConfigSo
   throw invalid(path, [...lines.map(({ line }) => line), ...complaints])
 }
 
-/** The config as plain data that may be printed: secrets say only that they are there, filters read as they were written. */
+/**
+ * The config as its file would say it, every key named, with defaults and environment: it can be pasted into that file.
+ * Paths stand as they were written. It has no secrets, since a file names only where they are.
+ */
 export function describeConfig(config: Config): unknown {
-  const upstreams = config.upstreams.map(({ include, exclude, ...rest }) => ({
-    ...rest,
-    include: include.map(({ text }) => text),
-    exclude: exclude.map(({ text }) => text),
-  }))
-  const pins = config.pins.map(({ text }) => text)
-  return JSON.parse(JSON.stringify({ ...config, pins, upstreams }))
+  return config.settings
 }
 
 function invalid(path: string, lines: readonly string[]): MirrorError {
@@ -184,7 +183,12 @@ async function readContentFiles(
   return { contents, problems }
 }
 
-function makeConfig(path: string, settings: Settings, contents: ReadonlyMap<string, string>): Config {
+function makeConfig(
+  path: string,
+  settings: Settings,
+  contents: ReadonlyMap<string, string>,
+  asWritten: unknown,
+): Config {
   const directory = dirname(resolve(path))
   const secretOf = (key: string) => {
     const content = contents.get(key)
@@ -236,6 +240,7 @@ function makeConfig(path: string, settings: Settings, contents: ReadonlyMap<stri
     upstreams,
     log: settings.log,
     limits: { listBytes: settings.limits.list },
+    settings: asWritten,
   }
 }
 

@@ -3,7 +3,7 @@ import { describeConfig } from '../config.js'
 import { readConfig } from './read-config.js'
 import type { Surroundings } from './surroundings.js'
 
-/** Says whether a config is right, and with `print` what it comes to, environment and defaults included. */
+/** Says whether a config is right, and with `print` what it comes to, as a file: environment and defaults included. */
 export async function configCheck(
   { config: path, print }: { config: string; print?: true | undefined },
   surroundings: Surroundings,

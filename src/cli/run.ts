@@ -1,5 +1,6 @@
-import { Command, CommanderError } from '@commander-js/extra-typings'
+import { Command, CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings'
 import { isMirrorError } from '../errors.js'
+import { closestWord } from '../parts/closest-word.js'
 import { configCheck } from './config-check.js'
 import { configExample } from './config-example.js'
 import { configSchema } from './config-schema.js'
@@ -31,6 +32,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     .showSuggestionAfterError()
     .configureOutput({ writeOut: write, writeErr: complain })
     .exitOverride()
+    .hook('preSubcommand', refuseUnknownCommand)
 
   program
     .command('serve', { isDefault: true })
@@ -45,7 +47,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     .command('check')
     .description('say everything that is wrong with the config file, or that it is right')
     .option('--config <file>', 'the config file', 'config.yaml')
-    .option('--print', 'print what it comes to, with defaults and environment, without secrets')
+    .option('--print', 'print what it comes to, defaults and environment included, as a config file')
     .action(async (options) => {
       exitCode = await configCheck(options, surroundings)
     })
@@ -72,4 +74,17 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     complain(`imgapi-mirror: ${error.message}\n`)
     return FAILED
   }
+}
+
+/** Commander would take the word for an argument of the command that runs by default, and complain of that. */
+function refuseUnknownCommand(program: CommandUnknownOpts): void {
+  const [word] = program.args
+  const commands = program.commands.map((command) => command.name())
+  if (word === undefined || word.startsWith('-') || commands.includes(word)) return
+  const meant = closestWord(word, commands)
+  const advice = meant ? `Did you mean ${meant}?` : `The commands are ${commands.join(' and ')}.`
+  program.error(`error: unknown command '${word}'\n(${advice})`, {
+    code: 'commander.unknownCommand',
+    exitCode: MISUSED,
+  })
 }

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import type { z } from 'zod'
 import { examples, settingsSchema } from './schema.js'
-import { elementOf, keysOf } from './walk-schema.js'
+import { defaultOf, elementOf, keysOf } from './walk-schema.js'
 
 const HEAD = `# yaml-language-server: $schema=./schema.json
 #
@@ -51,11 +51,6 @@ function exampleOf(schema: z.ZodType): string | undefined {
   const { def } = schema as unknown as { def: { innerType?: z.ZodType; in?: z.ZodType } }
   const inner = def.innerType ?? def.in
   return examples.get(schema)?.example ?? (inner && exampleOf(inner))
-}
-
-function defaultOf(schema: z.ZodType): unknown {
-  const { def } = schema as unknown as { def: { type: string; defaultValue?: unknown } }
-  return def.type === 'default' || def.type === 'prefault' ? def.defaultValue : undefined
 }
 
 function flow(value: unknown): string {

@@ -33,6 +33,26 @@ export function formsOf(schema: z.ZodType): readonly z.ZodType[] {
   return bare.def.type === 'union' ? (bare.def.options ?? []) : [bare as unknown as z.ZodType]
 }
 
+/** What a key is when nobody says, in the form of the file; `undefined` if it is nothing then. */
+export function defaultOf(schema: z.ZodType): unknown {
+  const { def } = schema as unknown as { def: { type: string; defaultValue?: unknown } }
+  return def.type === 'default' || def.type === 'prefault' ? def.defaultValue : undefined
+}
+
+/** What the file comes to, in its own words: `data` with the defaults of all keys that it does not name. It must be right. */
+export function withDefaults(schema: z.ZodType, data: unknown): unknown {
+  const value = data ?? defaultOf(schema)
+  for (const form of formsOf(schema)) {
+    const keys = keysOf(form)
+    const element = elementOf(form)
+    if (element && Array.isArray(value)) return value.map((item) => withDefaults(element, item))
+    if (!keys || !isMapping(value)) continue
+    const entries = Object.entries(keys).map(([key, inner]) => [key, withDefaults(inner, value[key])] as const)
+    return Object.fromEntries(entries.filter(([, inner]) => inner !== undefined))
+  }
+  return value
+}
+
 /** Every single value in `data` that the schema has a key for, in order. Forms that do not fit `data` are passed over. */
 export function* leavesOf(schema: z.ZodType, data: unknown, path: Path = []): Generator<KeyPlace & { value: unknown }> {
   if (data === undefined) return

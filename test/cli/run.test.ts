@@ -120,6 +120,8 @@ describe('imgapi-mirror', () => {
   it.each([
     ['an option nobody knows', ['--confg', 'x'], 'Did you mean --config?'],
     ['a command nobody knows', ['config', 'chekc'], 'Did you mean check?'],
+    ['a word that is no command', ['nonsense'], "unknown command 'nonsense'\n(The commands are serve and config.)"],
+    ['a word that is nearly a command', ['confg'], "unknown command 'confg'\n(Did you mean config?)"],
     ['an option without its value', ['--config'], 'argument missing'],
     ['a word too many', ['serve', 'now'], 'too many arguments'],
   ])('exits with 2 after %s', async (_what, args, complaint) => {
@@ -136,14 +138,18 @@ describe('imgapi-mirror', () => {
     expect(seen.out).toContain('imgadm sources -a')
   })
 
-  it('says that a config is right, and prints what it comes to without secrets', async () => {
+  it('says that a config is right, and prints what it comes to as a config file, with secrets in files of their own', async () => {
     const { seen, surroundings } = makeSurroundings({ environment: { IMGAPI_MIRROR_REFRESH: '5m' } })
     expect(await run(['config', 'check'], surroundings)).toBe(0)
     expect(seen.out).toMatch(/config\.yaml is right\. Upstreams: smartos/)
 
     seen.out = ''
     expect(await run(['config', 'check', '--print'], surroundings)).toBe(0)
-    expect(parse(seen.out)).toMatchObject({ refreshMs: 300_000, upstreams: [{ password: '(secret)' }] })
+    expect(parse(seen.out)).toMatchObject({
+      refresh: '5m',
+      holdback: '64KiB',
+      upstreams: [{ passwordFile: 'password' }],
+    })
     expect(seen.out).not.toContain('geheim')
   })
 

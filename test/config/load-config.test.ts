@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse, stringify } from 'yaml'
 import { type Config, describeConfig, exampleYaml, jsonSchema, loadConfig } from '../../src/config.js'
 
 let directory: string
@@ -169,14 +170,35 @@ upstreams:
     passwordFile: password
     cert: cert.pem
     key: key.pem`)
-    for (const print of [
-      JSON.stringify(config),
-      inspect(config, { depth: 9 }),
-      JSON.stringify(describeConfig(config)),
-    ]) {
+    for (const print of [JSON.stringify(config), inspect(config, { depth: 9 })]) {
       expect(print).toContain('(secret)')
       expect(print).not.toMatch(/geheim|PRIVATE KEY/)
     }
+    expect(JSON.stringify(describeConfig(config))).not.toMatch(/geheim|PRIVATE KEY/)
+  })
+
+  it('is described as a file that comes to the same', async () => {
+    const config = await load(
+      `
+quota: 80%
+pins: [fd2cc906-8938-11e3-beab-4359c665ac99, os=smartos]
+scrub: {rate: 5MB/s}
+rate: {timezone: Europe/Berlin, windows: {"22:00-05:00": 20Mbit/s}}
+upstreams:
+  - {name: smartos, url: "https://images.smartos.org", include: [name=~base], timeouts: {stall: 5s}}
+  - {name: ours, url: "https://images.example.com/?channel=dev", username: "007", passwordFile: password}
+`,
+      { IMGAPI_MIRROR_REFRESH: '90s', IMGAPI_MIRROR_UPSTREAMS_OURS_RATE: '5MB/s' },
+    )
+    const text = stringify(describeConfig(config))
+    expect(parse(text)).toMatchObject({
+      refresh: '90s',
+      holdback: '64KiB',
+      scrub: { every: '30d', rate: '5MB/s' },
+      rate: { timezone: 'Europe/Berlin', windows: { '22:00-05:00': '20Mbit/s' }, else: 'unlimited' },
+      upstreams: [{ timeouts: { connect: '10s', stall: '5s' } }, { rate: '5MB/s', passwordFile: 'password' }],
+    })
+    expect(JSON.stringify(await load(text))).toBe(JSON.stringify(config))
   })
 
   it('cannot be changed', async () => {
