@@ -5,9 +5,9 @@ import { describe, expect, it } from 'vitest'
 const pathOf = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const read = (path: string) => readFileSync(pathOf(path), 'utf8')
 
-describe('docs/protocols.md', () => {
-  const proofs = [...read('docs/protocols.md').matchAll(/`([a-z/-]+)`: ([^|\n]+)/g)].map(([, file, name]) => ({
-    file: `test/${file}.test.ts`,
+describe.each(['docs/protocols.md', 'docs/integrity.md'])('%s', (page) => {
+  const proofs = [...read(page).matchAll(/`([a-z/.-]+)`: ([^|\n<]+)/g)].map(([, file, name]) => ({
+    file: `test/${file}${file!.endsWith('.contract') ? '' : '.test'}.ts`,
     name: name!.trim().replace(/\.$/, ''),
   }))
 
