@@ -126,9 +126,12 @@ export async function everythingCampaign(rounds: number, seed: number): Promise<
     ]),
   )
   const uuids = Object.keys(files)
+  const origins = Object.fromEntries(
+    uuids.flatMap((uuid, index) => (index % 3 === 0 ? [] : [[uuid, uuids[index - 1]!]])),
+  )
   const flip = () => (random() < 0.2 ? Math.floor(random() * MIB) : undefined)
-  const first = await startZooServer({ images: files, fault: drips(1, flip) })
-  const second = await startZooServer({ images: files })
+  const first = await startZooServer({ images: files, origins, fault: drips(1, flip) })
+  const second = await startZooServer({ images: files, origins })
   let complete = 0
   try {
     const settings = {
@@ -165,11 +168,26 @@ export async function everythingCampaign(rounds: number, seed: number): Promise<
     }
     if ((await mirror.stop()) !== 0) throw new Error(`seed ${seed}: the mirror did not end well`)
     await checkNames(directory)
+    await checkListed(directory, files)
     return { rounds, seed, complete, mostSentAgain: 0, sentAgain: 0 }
   } finally {
     await Promise.all([first.close(), second.close()])
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+/** With nobody to ask, everything that is listed can be had, with all it builds on. */
+async function checkListed(directory: string, files: Readonly<Record<string, Buffer>>): Promise<void> {
+  const mirror = await MirrorProcess.start(directory, { offline: true })
+  const images = (await (await fetch(`${mirror.url}/images`)).json()) as { uuid: string; origin?: string }[]
+  const listed = new Set(images.map(({ uuid }) => uuid))
+  for (const { uuid, origin } of images) {
+    if (origin && !listed.has(origin)) throw new Error(`image ${uuid} is listed without its origin`)
+    const outcome = await download(mirror.url, uuid)
+    if (outcome.kind !== 'complete' || !outcome.bytes.equals(files[uuid]!))
+      throw new Error(`listed image ${uuid} cannot be had`)
+  }
+  await mirror.stop()
 }
 
 /** Every name in the store is right: what `sha256sum` would say. */

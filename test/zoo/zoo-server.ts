@@ -19,6 +19,8 @@ export interface ZooServer {
 export async function startZooServer(options: {
   /** Files by uuid. */
   images: Readonly<Record<string, Buffer>>
+  /** What some of them build on. */
+  origins?: Readonly<Record<string, string>>
   fault?: Fault
   forbidden?: string
 }): Promise<ZooServer> {
@@ -26,6 +28,26 @@ export async function startZooServer(options: {
   let fault = options.fault
   const attempts = new Map<string, number>()
   const ranges: { uuid: string; start: number; end: number }[] = []
+  const manifestOf = (uuid: string) => {
+    const file = images[uuid]!
+    const origin = options.origins?.[uuid]
+    return {
+      v: 2,
+      uuid,
+      owner: '00000000-0000-0000-0000-000000000000',
+      name: 'zoo',
+      version: '1.0.0',
+      state: 'active',
+      disabled: false,
+      public: true,
+      published_at: '2024-01-01T00:00:00.000Z',
+      type: 'zone-dataset',
+      os: 'smartos',
+      ...(origin && { origin }),
+      files: [{ sha1: createHash('sha1').update(file).digest('hex'), size: file.length, compression: 'none' }],
+    }
+  }
+
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://zoo')
     const [, , uuid, part] = pathname.split('/')
@@ -36,8 +58,8 @@ export async function startZooServer(options: {
       response.end(text)
     }
     if (pathname === '/ping') answer(200, { ping: 'pong', version: '1.0.0', imgapi: true })
-    else if (pathname === '/images') answer(200, Object.entries(images).map(manifestOf))
-    else if (file && !part) answer(200, manifestOf([uuid!, file]))
+    else if (pathname === '/images') answer(200, Object.keys(images).map(manifestOf))
+    else if (file && !part) answer(200, manifestOf(uuid!))
     else if (file && part === 'file') {
       const range = /^bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '')
       const start = range ? Number(range[1]) : 0
@@ -75,22 +97,5 @@ export async function startZooServer(options: {
       server.close()
       await once(server, 'close')
     },
-  }
-}
-
-function manifestOf([uuid, file]: [string, Buffer]) {
-  return {
-    v: 2,
-    uuid,
-    owner: '00000000-0000-0000-0000-000000000000',
-    name: 'zoo',
-    version: '1.0.0',
-    state: 'active',
-    disabled: false,
-    public: true,
-    published_at: '2024-01-01T00:00:00.000Z',
-    type: 'zone-dataset',
-    os: 'smartos',
-    files: [{ sha1: createHash('sha1').update(file).digest('hex'), size: file.length, compression: 'none' }],
   }
 }
