@@ -112,7 +112,11 @@ export class Flight {
 
   /** Whether somebody who comes now can still have all of it. */
   get isJoinable(): boolean {
-    return this.#file?.isWhole ?? true
+    return !this.hasFailed && (this.#file?.isWhole ?? true)
+  }
+
+  get hasFailed(): boolean {
+    return this.#state === 'failed'
   }
 
   /** A client's hold on the bytes: they stay readable, whatever becomes of the file's name, until `release`. */

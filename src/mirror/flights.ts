@@ -53,7 +53,9 @@ export class Flights {
   start(manifest: Manifest, fileIndex: number, offers: readonly Offer[]): Flight {
     if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing and fetches nothing new')
     const key = keyOf(manifest, fileIndex)
-    const mustPass = this.#joinable.has(key)
+    // One that has failed is only tidying up behind itself; one that nobody can join passes by.
+    const other = this.#joinable.get(key)
+    const mustPass = other !== undefined && !other.hasFailed
     if (mustPass && this.#underWay.size >= MOST_WHEN_PASSING) {
       throw new MirrorError('STORE_FULL', `no room to keep image ${manifest.uuid}, and too much is passing by already`)
     }

@@ -141,10 +141,11 @@ export class Refresher {
       await heard.unchanged(name)
       return 'unchanged'
     }
-    if (listing.listedCount === 0 && !catalogue.listedBy(name)[Symbol.iterator]().next().done) {
+    const saysNothing = listing.listedCount === 0 || listing.setAside.length === listing.listedCount
+    if (saysNothing && !catalogue.listedBy(name)[Symbol.iterator]().next().done) {
       throw new MirrorError(
         'UPSTREAM_MISBEHAVED',
-        `upstream ${name} lists no image at all, where it listed some before: not believed, what it claimed stands`,
+        `upstream ${name} lists no usable image at all, where it listed some before: not believed, what it claimed stands`,
       )
     }
     this.#report(rounds, listing)
