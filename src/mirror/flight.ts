@@ -276,7 +276,8 @@ export class Flight {
     await partial.verify()
     counters.fileRepaired()
     const facts = { uuid: manifest.uuid, corrections }
-    log.warn(facts, `file ${fileIndex} of image ${manifest.uuid} is mended: ${corrections.length} places were wrong`)
+    const places = corrections.length === 1 ? 'one place was' : `${corrections.length} places were`
+    log.warn(facts, `file ${fileIndex} of image ${manifest.uuid} is mended: ${places} wrong`)
   }
 
   /** Bytes were wrong, and a whole-file digest cannot say whose: everybody who took part is tried last next time. */
