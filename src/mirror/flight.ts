@@ -26,6 +26,8 @@ export interface FlightOptions {
   readonly faults: FaultMemory
   readonly counters: MirrorCounters
   readonly log: Log
+  /** Bytes turned out wrong that readers may have. */
+  readonly onSpoilt: () => void
   /** How long to wait after the n-th failure in a row without a new byte, n from 1. */
   readonly backoffMs: (failures: number) => number
 }
@@ -282,7 +284,8 @@ export class Flight {
 
   /** Bytes were wrong, and a whole-file digest cannot say whose: everybody who took part is tried last next time. */
   #blame(error: MirrorError, contributors: readonly Offer[]): void {
-    const { counters, faults, log, manifest } = this.#options
+    const { counters, faults, log, manifest, onSpoilt } = this.#options
+    onSpoilt()
     for (const offer of contributors) {
       faults.remember(this.#faultKey(offer))
       counters.verificationFailed(offer.upstream.name)

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { MirrorError } from '../errors.js'
 import { formatDigest, strongestDigest } from '../images/digest.js'
 import type { Manifest } from '../images/manifest.js'
@@ -20,6 +21,10 @@ export interface FlightsOptions {
 const FAULT_TTL_MS = 10 * 60_000
 const LONGEST_BACKOFF_MS = 30_000
 
+/** Who was cut tries again within a day, if ever. */
+const SPOILT_TTL_MS = 24 * 60 * 60_000
+const SPOILT_REMEMBERED = 10_000
+
 /** Flights that pass through memory cost some MiB each: no further one is begun beside so many others. */
 const MOST_WHEN_PASSING = 32
 
@@ -36,6 +41,8 @@ export class Flights {
   /** Those that somebody who comes now can join. */
   readonly #joinable = new Map<string, Flight>()
   readonly #faults = new FaultMemory({ ttlMs: FAULT_TTL_MS })
+  /** Files of which wrong bytes have left. */
+  readonly #spoilt = new LRUCache<string, true>({ max: SPOILT_REMEMBERED, ttl: SPOILT_TTL_MS })
   readonly #options: FlightsOptions
   #isClosing = false
 
@@ -49,6 +56,11 @@ export class Flights {
     return flight?.isJoinable ? flight : undefined
   }
 
+  /** Whether wrong bytes of this file may be in the hands of clients, who were cut and may try to go on. */
+  isSpoilt(manifest: Manifest, fileIndex: number): boolean {
+    return this.#spoilt.has(keyOf(manifest, fileIndex))
+  }
+
   /** @throws MirrorError CLOSING when the mirror takes nothing new. */
   start(manifest: Manifest, fileIndex: number, offers: readonly Offer[]): Flight {
     if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing and fetches nothing new')
@@ -59,6 +71,7 @@ export class Flights {
     if (mustPass && this.#underWay.size >= MOST_WHEN_PASSING) {
       throw new MirrorError('STORE_FULL', `no room to keep image ${manifest.uuid}, and too much is passing by already`)
     }
+    const onSpoilt = () => this.#spoilt.set(key, true)
     const flight = new Flight({
       ...this.#options,
       manifest,
@@ -67,6 +80,7 @@ export class Flights {
       mustPass,
       faults: this.#faults,
       backoffMs,
+      onSpoilt,
     })
     this.#underWay.add(flight)
     if (!mustPass) this.#joinable.set(key, flight)

@@ -22,6 +22,8 @@ export interface FileOnOffer {
   readonly sizeBytes: number
   /** What we measured of the bytes: only of a file that is held and verified. */
   readonly held: HeldFacts | undefined
+  /** Wrong bytes of it have left lately: whoever goes on with a part from then would complete a wrong file. */
+  readonly isSpoilt: boolean
   /**
    * Starts reading. A file that is not held is fetched, or the fetch under way joined; resolves once an upstream has
    * begun to deliver, so that a failure before the first byte can still be answered with a status.

@@ -150,6 +150,7 @@ export class PullThroughMirror implements Mirror {
       fileIndex,
       sizeBytes: file.sizeBytes,
       held: blob,
+      isSpoilt: this.#flights.isSpoilt(manifest, fileIndex),
       open: (opening) => this.#open(manifest, fileIndex, opening),
     }
   }

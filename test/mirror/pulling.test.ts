@@ -1,9 +1,13 @@
+import { spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { download, type Outcome } from '../support/download.js'
+import { sha1 } from '../support/made-up-images.js'
 import { type RunningMirror, startMirror, until } from '../support/running-mirror.js'
+import { temporaryDirectory } from '../support/temporary.js'
 import { FAULTS, type Fault, type FileAsked, serveHonestly } from '../zoo/faults.js'
 import { startZooServer, type ZooServer } from '../zoo/zoo-server.js'
 
@@ -31,7 +35,7 @@ function faultNamed(name: string): Fault {
   return FAULTS.find((fault) => fault.name === name)!
 }
 
-/** Gives bytes of which one is wrong, by ranges too. */
+/** Gives bytes of which one is wrong, by ranges too. Of the whole file it holds the end back, until readers have the lie. */
 function flipsByteAt(place: number): Fault {
   return {
     name: `flips byte ${place}`,
@@ -39,7 +43,14 @@ function flipsByteAt(place: number): Fault {
     serve(asked) {
       const file = Buffer.from(asked.file)
       file[place]! ^= 0x40
-      serveHonestly({ ...asked, file })
+      if (asked.start > 0 || asked.end < file.length) {
+        serveHonestly({ ...asked, file })
+        return
+      }
+      const firstBytes = Math.min(file.length - 1, place + 400_000)
+      asked.response.writeHead(200, { 'content-length': file.length })
+      asked.response.write(file.subarray(0, firstBytes))
+      setTimeout(() => asked.response.end(file.subarray(firstBytes)), 200)
     },
   }
 }
@@ -48,6 +59,12 @@ function flipsByteAt(place: number): Fault {
 function expectFile(outcome: Outcome, file: Buffer): void {
   expect(outcome.kind).toBe('complete')
   if (outcome.kind === 'complete') expect(outcome.bytes.equals(file)).toBe(true)
+}
+
+/** Not spawnSync: the mirror that is asked runs in this very process. */
+async function runAsync(command: string, args: readonly string[], cwd: string): Promise<number | null> {
+  const [code] = await once(spawn(command, args, { cwd, stdio: 'ignore' }), 'exit')
+  return code
 }
 
 async function landed(mirror: RunningMirror): Promise<void> {
@@ -122,6 +139,8 @@ describe('a file that breaks off', () => {
     const before = await mirrorOf([server])
     expect((await download(before.url, uuid)).kind).toBe('cut')
     await landed(before)
+    const had = await metricOf(before, /^imgapi_mirror_upstream_received_bytes_total\{upstream="u0"\} (\d+)/m)
+    expect(had).toBeGreaterThan(0)
     await before.close()
 
     server.behave()
@@ -129,7 +148,7 @@ describe('a file that breaks off', () => {
     const after = await mirrorOf([server], { data: before.dataDirectory })
     expectFile(await download(after.url, uuid), file)
     const ranges = server.ranges(uuid).slice(asked)
-    expect(ranges).toEqual([{ uuid, start: most, end: file.length }])
+    expect(ranges).toEqual([{ uuid, start: had, end: file.length }])
   })
 
   it('is compared and skipped, never shortened, where the upstream knows no ranges', async () => {
@@ -159,13 +178,30 @@ describe('a file that came wrong', () => {
     ])
   })
 
+  it('cannot be completed by who was cut and goes on where it was: wget does so by itself, curl -C - when told', async () => {
+    const [uuid, file] = [randomUUID(), randomBytes(4 * MIB)]
+    const mirror = await mirrorOf([await zoo(file, uuid, flipsByteAt(100_000)), await zoo(file, uuid)])
+    const directory = await temporaryDirectory()
+    const url = `${mirror.url}/images/${uuid}/file`
+    expect(await runAsync('curl', ['-fsS', '-o', 'got', url], directory)).not.toBe(0)
+    await landed(mirror)
+    expect(await runAsync('curl', ['-fsS', '-C', '-', '-o', 'got', url], directory)).not.toBe(0)
+    expect((await download(mirror.url, uuid, { Range: `bytes=${3 * MIB}-` })).kind).toBe('refused')
+    expect((await download(mirror.url, uuid, { Range: 'bytes=0-' })).kind).toBe('complete')
+    expect(await runAsync('curl', ['-fsS', '-o', 'anew', url], directory)).toBe(0)
+    expect((await readFile(join(directory, 'anew'))).equals(file)).toBe(true)
+    // One who says what the first part was of is answered.
+    const withTag = await download(mirror.url, uuid, { Range: `bytes=${3 * MIB}-`, 'If-Range': `"${sha1(file)}"` })
+    expectFile(withTag, file.subarray(3 * MIB))
+  })
+
   it('is mended although the second copy is wrong as well, in another place', async () => {
     const [uuid, file] = [randomUUID(), randomBytes(2 * MIB)]
     const mirror = await mirrorOf([
       await zoo(file, uuid, flipsByteAt(1_500_000)),
       await zoo(file, uuid, flipsByteAt(50_000)),
     ])
-    expect((await download(mirror.url, uuid)).kind).not.toBe('complete')
+    expect((await download(mirror.url, uuid)).kind).toBe('cut')
     expectFile(await download(mirror.url, uuid), file)
   })
 
@@ -244,7 +280,11 @@ describe('a file over several connections', () => {
   })
 })
 
-async function bytesSentBy(mirror: RunningMirror): Promise<number> {
+function bytesSentBy(mirror: RunningMirror): Promise<number> {
+  return metricOf(mirror, /^imgapi_mirror_http_sent_bytes_total\{route="\/images\/:uuid\/file"\} (\d+)/m)
+}
+
+async function metricOf(mirror: RunningMirror, line: RegExp): Promise<number> {
   const text = await (await fetch(`${mirror.operatorUrl}/metrics`)).text()
-  return Number(/^imgapi_mirror_http_sent_bytes_total\{route="\/images\/:uuid\/file"\} (\d+)/m.exec(text)?.[1] ?? 0)
+  return Number(line.exec(text)?.[1] ?? 0)
 }

@@ -86,6 +86,7 @@ export class MemoryMirror implements Mirror {
       fileIndex,
       sizeBytes: bytes.length,
       held: isHeld ? { ...hashesOf(bytes), keptMs: KEPT_MS } : undefined,
+      isSpoilt: false,
       open: async (signal) => {
         signal.throwIfAborted()
         if (conduct.failsToOpen) throw conduct.failsToOpen

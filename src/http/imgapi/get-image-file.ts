@@ -50,6 +50,13 @@ export async function getImageFile(context: Context, mirror: Mirror, uuid: Uuid)
     range !== undefined && isRangeCurrent(context.req.headers['if-range'] as string | undefined, validators)
       ? parseByteRanges(range, file.sizeBytes)
       : 'whole'
+  if (file.isSpoilt && parts !== 'whole' && isContinuation(context)) {
+    throw new Refusal(
+      503,
+      'RemoteSourceError',
+      `bytes of image ${uuid} that left earlier were wrong: throw away what you have of it, and start over`,
+    )
+  }
   if (parts === 'unsatisfiable') {
     throw new Refusal(
       416,
@@ -67,6 +74,17 @@ export async function getImageFile(context: Context, mirror: Mirror, uuid: Uuid)
   } finally {
     await opened.close()
   }
+}
+
+/**
+ * Whether this may be a client who was cut in the middle and goes on where it was, like `wget` by itself or `curl -C -`:
+ * an open range, and no If-Range to say what the first part was. Another mirror is none: it verifies the whole.
+ *
+ * A 200 would not help: wget then skips what it has. Neither would a 416, which it takes for "nothing more to come".
+ */
+function isContinuation(context: Context): boolean {
+  const { range = '', 'if-range': ifRange, 'user-agent': agent = '' } = context.req.headers
+  return ifRange === undefined && /^\s*bytes\s*=\s*[1-9]\d*-\s*$/i.test(range) && !agent.startsWith('imgapi-mirror/')
 }
 
 /**
