@@ -1,8 +1,11 @@
 import { rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { Level } from 'level'
 import type { Log } from '../parts/log.js'
+import { letGoOfBallast } from './ballast.js'
 import { type BlobRow, decodeRow, encodeRow, ROW_BYTES } from './blob-table.js'
+import { nodeFileSystem } from './file-system.js'
 
 const BATCH_ROWS = 1000
 const CRC_BYTES = 4
@@ -22,7 +25,7 @@ export class BlobIndex {
   static async open(directory: string, log: Log): Promise<BlobIndex> {
     const index = new BlobIndex(directory, log)
     try {
-      index.#level = await openLevel(directory)
+      index.#level = await openWithRoom(directory, log)
     } catch (error) {
       log.warn({ directory, err: error }, 'the index cannot be opened and is built anew')
       await index.reset()
@@ -108,6 +111,16 @@ export class BlobIndex {
       { directory: this.#directory, err: error },
       'the index cannot be written; the next start makes it good',
     )
+  }
+}
+
+/** On a disk that is full, once more with the room that is held for it. The index stands in the data directory itself. */
+async function openWithRoom(directory: string, log: Log): Promise<Level<string, Buffer>> {
+  try {
+    return await openLevel(directory)
+  } catch (cause) {
+    if (await letGoOfBallast(dirname(directory), { fileSystem: nodeFileSystem, log })) return await openLevel(directory)
+    throw cause
   }
 }
 

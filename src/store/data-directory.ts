@@ -2,9 +2,10 @@ import { join, resolve } from 'node:path'
 import { Level } from 'level'
 import { hasCode, MirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
+import { isNextToFull, keepBallast, letGoOfBallast } from './ballast.js'
 import type { FileSystem } from './file-system.js'
 import { storeFailure } from './store-failure.js'
-import { ensureDirectory, readWhole, writeWhole } from './whole-files.js'
+import { ensureDirectory, readWhole, writeFully, writeWhole } from './whole-files.js'
 
 /**
  * Takes a data directory from one format version to the next. It may find its own work half done, by a crash: it must
@@ -25,11 +26,13 @@ export class DataDirectory {
   /** For files being written; at start it holds directories only. On the same file system as everything else. */
   readonly partial: string
   readonly #lock: Level
+  readonly #fileSystem: FileSystem
+  readonly #log: Log
 
   /**
    * Makes the directory where there is none, and brings an older one up to date.
-   * @throws MirrorError STORE_LOCKED when another process has it; STORE_UNUSABLE when it is of a newer release or not
-   *   ours; STORE_FULL, STORE_BROKEN.
+   * @throws MirrorError STORE_LOCKED when another process has it; STORE_UNUSABLE when it is of a newer release, not ours,
+   *   or may not be written; STORE_FULL, STORE_BROKEN.
    */
   static async open(
     directory: string,
@@ -42,30 +45,35 @@ export class DataDirectory {
       if (!(await fileSystem.describe(path))?.isDirectory) await ensureDirectory(fileSystem, path)
       // Looked at before anything is written into a directory that may be someone else's, and again once it is ours.
       await readFormat(fileSystem, path)
-      const lock = await takeLock(path)
+      const lock = await takeLock(path, { fileSystem, log })
       try {
         const partial = join(path, 'partial')
         await ensureDirectory(fileSystem, partial)
         await sweepFiles(fileSystem, partial)
         await bringUpToDate(path, partial, { fileSystem, log, migrations })
-        return new DataDirectory(path, partial, lock)
+        await keepBallast(path, { partial, fileSystem, log })
+        return new DataDirectory(path, partial, lock, { fileSystem, log })
       } catch (cause) {
         await lock.close()
         throw cause
       }
     } catch (cause) {
-      throw storeFailure(`cannot open data directory ${path}`, cause)
+      throw await openFailure(path, cause, fileSystem)
     }
   }
 
-  private constructor(path: string, partial: string, lock: Level) {
+  private constructor(path: string, partial: string, lock: Level, options: { fileSystem: FileSystem; log: Log }) {
     this.path = path
     this.partial = partial
     this.#lock = lock
+    this.#fileSystem = options.fileSystem
+    this.#log = options.log
   }
 
   /** Lets other processes have it. */
   async close(): Promise<void> {
+    // It may have been let go of at start, and there may be room again.
+    await keepBallast(this.path, { partial: this.partial, fileSystem: this.#fileSystem, log: this.#log })
     await this.#lock.close()
   }
 }
@@ -75,16 +83,64 @@ export class DataDirectory {
  * however it ends, and that does not mistake a pid from another container for an owner. It is not the index's own lock, because
  * operators may delete the index at any time, also while we run, and a second process would then lock a fresh one.
  */
-async function takeLock(path: string): Promise<Level> {
-  const lock = new Level(join(path, 'lock'))
+async function takeLock(path: string, options: { fileSystem: FileSystem; log: Log }): Promise<Level> {
   try {
-    await lock.open()
-    return lock
+    return await openLock(path)
   } catch (cause) {
-    if (isLevelLocked(cause)) {
-      throw new MirrorError('STORE_LOCKED', `another process is using data directory ${path}`, { cause })
-    }
+    if (!isLevelLocked(cause) && (await letGoOfBallast(path, options))) return await openLock(path)
     throw cause
+  }
+}
+
+async function openLock(path: string): Promise<Level> {
+  const lock = new Level(join(path, 'lock'))
+  await lock.open()
+  return lock
+}
+
+/** The failure to tell of when the directory could not be opened, with what an operator can do something about. */
+async function openFailure(path: string, cause: unknown, fileSystem: FileSystem): Promise<MirrorError> {
+  if (cause instanceof MirrorError) return cause
+  if (isLevelLocked(cause)) {
+    return new MirrorError('STORE_LOCKED', `another process is using data directory ${path}`, { cause })
+  }
+  const doing = `cannot open data directory ${path}`
+  const isOfLevel = hasCode(cause, 'LEVEL_DATABASE_NOT_OPEN')
+  const refusal = isOfLevel ? await refusalToWrite(join(path, 'lock'), fileSystem) : cause
+  if (hasCode(refusal, 'EROFS')) {
+    return new MirrorError('STORE_UNUSABLE', `${doing}: its file system is mounted read-only`, { cause })
+  }
+  if (hasCode(refusal, 'EACCES', 'EPERM')) {
+    const message = `${doing}: this process has no permission to write there: ${String(refusal)}`
+    return new MirrorError('STORE_UNUSABLE', message, { cause })
+  }
+  if (hasCode(refusal, 'ENOSPC', 'EDQUOT') || (isOfLevel && (await isNextToFull(fileSystem, path)))) {
+    const freeBytes = await fileSystem.freeBytes(path).catch(() => 'unknown how many')
+    return new MirrorError('STORE_FULL', `${doing}: the disk is full (${freeBytes} bytes free); make room`, { cause })
+  }
+  // level says outside only that it failed.
+  return storeFailure(doing, isOfLevel && cause instanceof Error ? (cause.cause ?? cause) : cause)
+}
+
+/** level gives no code for what the system said to it; the same thing tried by ourselves has one. */
+async function refusalToWrite(directory: string, fileSystem: FileSystem): Promise<unknown> {
+  // Among level's files, because a name that a crash leaves there bothers nobody.
+  const path = join(directory, 'probe')
+  try {
+    await fileSystem.makeDirectory(directory)
+    await fileSystem.remove(path)
+    const file = await fileSystem.open(path, 'create')
+    try {
+      await writeFully(file, Buffer.alloc(4096), 0)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    return undefined
+  } catch (error) {
+    return error
+  } finally {
+    await fileSystem.remove(path).catch(() => {})
   }
 }
 

@@ -28,7 +28,7 @@ export interface OpenStoreOptions {
 /**
  * Opens everything we keep. The caller closes it, after whatever reads from it or writes to it.
  * @throws MirrorError STORE_LOCKED when another process has the data directory; STORE_UNUSABLE when it is of a newer
- *   release or not ours; STORE_FULL, STORE_BROKEN.
+ *   release, not ours, or may not be written; STORE_FULL, STORE_BROKEN.
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
   const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now, syncIntervalBytes } = options
