@@ -28,6 +28,7 @@ export class DataDirectory {
   readonly #lock: Level
   readonly #fileSystem: FileSystem
   readonly #log: Log
+  readonly #isWithoutBallast: boolean
 
   /**
    * Makes the directory where there is none, and brings an older one up to date.
@@ -36,9 +37,9 @@ export class DataDirectory {
    */
   static async open(
     directory: string,
-    options: { fileSystem: FileSystem; log: Log; migrations?: readonly Migration[] },
+    options: { fileSystem: FileSystem; log: Log; migrations?: readonly Migration[]; isWithoutBallast?: boolean },
   ): Promise<DataDirectory> {
-    const { fileSystem, log, migrations = MIGRATIONS } = options
+    const { fileSystem, log, migrations = MIGRATIONS, isWithoutBallast = false } = options
     const path = resolve(directory)
     try {
       // Only where it is missing: the directory it stands in may be one that we are not allowed to read, or sync.
@@ -51,8 +52,8 @@ export class DataDirectory {
         await ensureDirectory(fileSystem, partial)
         await sweepFiles(fileSystem, partial)
         await bringUpToDate(path, partial, { fileSystem, log, migrations })
-        await keepBallast(path, { partial, fileSystem, log })
-        return new DataDirectory(path, partial, lock, { fileSystem, log })
+        if (!isWithoutBallast) await keepBallast(path, { partial, fileSystem, log })
+        return new DataDirectory(path, partial, lock, { fileSystem, log, isWithoutBallast })
       } catch (cause) {
         await lock.close()
         throw cause
@@ -62,18 +63,26 @@ export class DataDirectory {
     }
   }
 
-  private constructor(path: string, partial: string, lock: Level, options: { fileSystem: FileSystem; log: Log }) {
+  private constructor(
+    path: string,
+    partial: string,
+    lock: Level,
+    options: { fileSystem: FileSystem; log: Log; isWithoutBallast: boolean },
+  ) {
     this.path = path
     this.partial = partial
     this.#lock = lock
     this.#fileSystem = options.fileSystem
     this.#log = options.log
+    this.#isWithoutBallast = options.isWithoutBallast
   }
 
   /** Lets other processes have it. */
   async close(): Promise<void> {
     // It may have been let go of at start, and there may be room again.
-    await keepBallast(this.path, { partial: this.partial, fileSystem: this.#fileSystem, log: this.#log })
+    if (!this.#isWithoutBallast) {
+      await keepBallast(this.path, { partial: this.partial, fileSystem: this.#fileSystem, log: this.#log })
+    }
     await this.#lock.close()
   }
 }

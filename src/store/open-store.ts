@@ -23,6 +23,8 @@ export interface OpenStoreOptions {
   readonly boot?: string
   /** For tests: after how many bytes a download is synced. */
   readonly syncIntervalBytes?: number
+  /** For tests that open thousands of stores: hold no room for a start on a full disk. */
+  readonly isWithoutBallast?: boolean
 }
 
 /**
@@ -32,6 +34,7 @@ export interface OpenStoreOptions {
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
   const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now, syncIntervalBytes } = options
+  const { isWithoutBallast = false } = options
   const closers: (() => Promise<void>)[] = []
   const closeAll = async () => {
     let failure: { readonly error: unknown } | undefined
@@ -43,7 +46,12 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     if (failure) throw failure.error
   }
   try {
-    const data = await DataDirectory.open(directory, { fileSystem, log, ...(migrations && { migrations }) })
+    const data = await DataDirectory.open(directory, {
+      fileSystem,
+      log,
+      isWithoutBallast,
+      ...(migrations && { migrations }),
+    })
     closers.push(() => data.close())
     const places = { root: data.path, partial: data.partial, fileSystem, log }
     const blobs = await DiskBlobStore.open({

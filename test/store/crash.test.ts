@@ -35,7 +35,7 @@ interface Promised {
 async function live(directory: string) {
   const fileSystem = new RecordingFileSystem(directory)
   const promised: Promised[] = []
-  const store = await openStore({ directory, fileSystem, log: silentLog, boot: 'before' })
+  const store = await openStore({ directory, fileSystem, log: silentLog, boot: 'before', isWithoutBallast: true })
   const promise = (what: string, isKept: Promised['isKept']) =>
     promised.push({ afterChanges: fileSystem.count, what, isKept })
   const promiseBlob = (what: string, bytes: Buffer) =>
@@ -80,7 +80,14 @@ async function live(directory: string) {
 async function liveOn(directory: string) {
   const fileSystem = new RecordingFileSystem(directory)
   const promised: Promised[] = []
-  const store = await openStore({ directory, fileSystem, log: silentLog, boot: 'before', syncIntervalBytes: 2000 })
+  const store = await openStore({
+    directory,
+    fileSystem,
+    log: silentLog,
+    boot: 'before',
+    syncIntervalBytes: 2000,
+    isWithoutBallast: true,
+  })
   const { blobs } = store
   const promise = (what: string, isKept: Promised['isKept']) => {
     const one: Promised = { afterChanges: fileSystem.count, what, isKept }
@@ -199,7 +206,12 @@ async function afterEveryChange(
       const hasFormat = (await fs.readdir(root)).includes('FORMAT')
       if (hasIndex && hasFormat) await fs.cp(join(directory, 'index'), join(root, 'index'), { recursive: true })
       const log = new RecordingLog()
-      const store = await openStore({ directory: root, log, boot: crash === 'killed' ? 'before' : 'after' })
+      const store = await openStore({
+        directory: root,
+        log,
+        boot: crash === 'killed' ? 'before' : 'after',
+        isWithoutBallast: true,
+      })
       try {
         await check(store, count, { root, log })
       } finally {

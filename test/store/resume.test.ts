@@ -230,7 +230,7 @@ describe('a download that was cut off', () => {
   it('has a disk that cannot write its journal: bytes come in all the same', async () => {
     const fileSystem = new FaultyFileSystem()
     const log = new RecordingLog()
-    const store = await openStore({ directory: await temporaryDirectory(), fileSystem, log })
+    const store = await openStore({ directory: await temporaryDirectory(), fileSystem, log, isWithoutBallast: true })
     onTestFinished(() => store.close())
     const partial = await store.blobs.receive(expected)
     fileSystem.before = (step, path) => {
