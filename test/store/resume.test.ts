@@ -25,7 +25,14 @@ async function makeMachine(options: Partial<OpenStoreOptions> = {}) {
   let store: Store | undefined
   onTestFinished(() => store?.close())
   const start = async () => {
-    store = await openStore({ directory, fileSystem, log: silentLog, boot: `boot ${boot}`, ...options })
+    store = await openStore({
+      directory,
+      fileSystem,
+      log: silentLog,
+      boot: `boot ${boot}`,
+      isWithoutBallast: true,
+      ...options,
+    })
     return store.blobs
   }
   const stop = async () => {
@@ -230,7 +237,7 @@ describe('a download that was cut off', () => {
   it('has a disk that cannot write its journal: bytes come in all the same', async () => {
     const fileSystem = new FaultyFileSystem()
     const log = new RecordingLog()
-    const store = await openStore({ directory: await temporaryDirectory(), fileSystem, log, isWithoutBallast: true })
+    const store = await openStore({ directory: await temporaryDirectory(), fileSystem, log })
     onTestFinished(() => store.close())
     const partial = await store.blobs.receive(expected)
     fileSystem.before = (step, path) => {
@@ -245,7 +252,8 @@ describe('a download that was cut off', () => {
 
   it('is forgotten in peace while it is being synced', async () => {
     const log = new RecordingLog()
-    const store = await openStore({ directory: await temporaryDirectory(), log, syncIntervalBytes: 100_000 })
+    const directory = await temporaryDirectory()
+    const store = await openStore({ directory, log, syncIntervalBytes: 100_000, isWithoutBallast: true })
     onTestFinished(() => store.close())
     for (let round = 0; round < 5; round++) {
       const partial = await store.blobs.receive(expected)
