@@ -35,7 +35,6 @@ export async function keepBallast(root: string, options: KeepOptions): Promise<v
     const sizeBytes = freeBytes < SMALL_DISK_BYTES ? SMALL_BALLAST_BYTES : BALLAST_BYTES
     // Random: a file system that compresses, as ZFS does, would hold no room for zeros.
     await writeWhole(fileSystem, path, randomBytes(sizeBytes), partial)
-    log.debug({ path, sizeBytes }, 'some room is held, so that a start on a full disk succeeds')
   } catch (error) {
     log.warn({ path, err: error }, 'no room could be held for a start on a full disk')
   }
