@@ -58,6 +58,7 @@ export class Reception {
   readonly #validators = new Map<Offer, string>()
   /** Offers seen to ignore ranges: they get one connection, and start over from the first byte. */
   readonly #rangeless = new Set<Offer>()
+  /** Upstreams gave different bytes for the same place. The first ones stand, until the whole is verified. */
   #isDisputed = false
 
   constructor(options: ReceptionOptions) {
@@ -67,11 +68,6 @@ export class Reception {
   /** Whose bytes are in the file. */
   get contributors(): readonly Offer[] {
     return [...this.#contributors]
-  }
-
-  /** Whether upstreams gave different bytes for the same place. The first ones stand, until the whole is verified. */
-  get isDisputed(): boolean {
-    return this.#isDisputed
   }
 
   /**
