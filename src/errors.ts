@@ -31,6 +31,32 @@ export type FailureCode =
   /** The data directory was written by a newer release, or is not one of ours. */
   | 'STORE_UNUSABLE'
   | 'CONFIG_INVALID'
+  /** Of a Docker registry: no such repository (or none that may be pulled through us), manifest, or blob. */
+  | 'REPOSITORY_UNKNOWN'
+  | 'MANIFEST_UNKNOWN'
+  | 'BLOB_UNKNOWN'
+  /** An image of that uuid exists already. */
+  | 'IMAGE_EXISTS'
+  /** The image is not of our own making, but an upstream's: it cannot be changed here. */
+  | 'NOT_OURS'
+  | 'ORIGIN_UNKNOWN'
+  | 'ORIGIN_INACTIVE'
+  /** The files of an active image never change. */
+  | 'FILES_IMMUTABLE'
+  | 'ALREADY_ACTIVATED'
+  /** An image without a file cannot be activated. */
+  | 'NO_FILE'
+  /** Other images build on it. */
+  | 'IMAGE_IN_USE'
+  /** A body that was sent to us is too large, or not of the promised kind. */
+  | 'UPLOAD_REFUSED'
+  /** Bytes that came are not the promised ones, or could not be fetched. */
+  | 'DOWNLOAD_REFUSED'
+  | 'NOT_OWNER'
+  /** Asked on somebody's behalf for what only operators may do. */
+  | 'OPERATOR_ONLY'
+  /** Who asks is known, and may not. */
+  | 'FORBIDDEN'
   /** The mirror is closing and takes nothing new. */
   | 'CLOSING'
 

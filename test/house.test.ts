@@ -18,7 +18,13 @@ const MAP: Record<string, readonly string[]> = {
   config: ['images'],
   http: ['mirror', 'images'],
   // Of the rooms it introduces to each other, the mirror knows the interfaces only.
-  mirror: ['upstream/upstream.ts', /* and */ 'store/store.ts', 'store/*-store.ts', 'images'],
+  mirror: [
+    'upstream/upstream.ts',
+    'upstream/registry-upstream.ts',
+    /* and */ 'store/store.ts',
+    'store/*-store.ts',
+    'images',
+  ],
   upstream: ['images'],
   store: ['images'],
   telemetry: [],

@@ -36,6 +36,23 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   STORE_LOCKED: INTERNAL,
   STORE_UNUSABLE: INTERNAL,
   CONFIG_INVALID: INTERNAL,
+  REPOSITORY_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  MANIFEST_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  BLOB_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  IMAGE_EXISTS: { status: 409, code: 'ImageUuidAlreadyExists' },
+  // The reference knows no images that it serves and did not make.
+  NOT_OURS: { status: 409, code: 'ImageNotPublishedHere' },
+  ORIGIN_UNKNOWN: { status: 422, code: 'OriginDoesNotExist' },
+  ORIGIN_INACTIVE: { status: 422, code: 'OriginIsNotActive' },
+  FILES_IMMUTABLE: { status: 422, code: 'ImageFilesImmutable' },
+  ALREADY_ACTIVATED: { status: 422, code: 'ImageAlreadyActivated' },
+  NO_FILE: { status: 422, code: 'NoActivationNoFile' },
+  IMAGE_IN_USE: { status: 422, code: 'ImageHasDependentImages' },
+  UPLOAD_REFUSED: { status: 400, code: 'Upload' },
+  DOWNLOAD_REFUSED: { status: 400, code: 'Download' },
+  NOT_OWNER: { status: 422, code: 'NotImageOwner' },
+  OPERATOR_ONLY: { status: 403, code: 'OperatorOnly' },
+  FORBIDDEN: { status: 403, code: 'ForbiddenError' },
   CLOSING: { status: 503, code: 'ServiceUnavailableError' },
 }
 

@@ -11,6 +11,18 @@ export interface HeldImage {
   readonly heldSinceMs: number
   /** The upstream whose claim was taken. */
   readonly upstream: string
+  /** Of an image of our own: what readers are not told. It is in the store from its creation on, also without a file. */
+  readonly publication?: Publication | undefined
+}
+
+/** What we know of an image that was published here, besides its manifest. */
+export interface Publication {
+  /** The complete manifest as the reference would store it, `activated` and all, as JSON. */
+  readonly record: Readonly<Record<string, unknown>>
+  /** The user who created it, and who changed it last. */
+  readonly createdBy: string
+  readonly changedBy: string
+  readonly changedMs: number
 }
 
 export interface HeldFile {

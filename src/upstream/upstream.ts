@@ -4,6 +4,7 @@ import type { Digest } from '../images/digest.js'
 import type { FileChunks } from '../images/file-chunks.js'
 import type { Uuid } from '../images/uuid.js'
 import type { RateLimit } from '../parts/rate-plan.js'
+import type { RegistryUpstream, TagSighting } from './registry-upstream.js'
 
 export type { FileChunks } from '../images/file-chunks.js'
 
@@ -18,6 +19,8 @@ export interface Listing {
   readonly validator: string | undefined
   /** Set when the upstream's paging could not be followed to the end, and why. */
   readonly incomplete: string | undefined
+  /** Of a Docker registry: what the tags we follow mean now. */
+  readonly tags?: readonly TagSighting[] | undefined
 }
 
 /** The bytes of an image file on their way. */
@@ -98,6 +101,8 @@ export interface Upstream {
   readonly name: string
   /** Without credentials, for messages. */
   readonly url: string
+  /** Of a Docker registry: what its own clients ask for. */
+  readonly registry?: RegistryUpstream | undefined
 
   /** Answers `unchanged` only if `validator` was given and still holds. */
   listImages(options: { validator?: string | undefined; signal: AbortSignal }): Promise<Listing | 'unchanged'>
