@@ -4,6 +4,7 @@ import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type FailureBody, Refusal } from './answers.js'
+import type { Principal } from './auth/authenticator.js'
 
 /** What the rest of the room finds in `context.state`. */
 export interface RequestState {
@@ -18,6 +19,8 @@ export interface RequestState {
   route: string
   /** Bytes of the body handed to the connection. */
   sentBytes: number
+  /** Who asks, if they have proved it (see auth/authenticator.ts). */
+  principal: Principal | undefined
 }
 
 export type Context = Koa.ParameterizedContext<RequestState>
@@ -57,6 +60,7 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.log = options.log.with({ requestId: state.requestId })
     state.route = ''
     state.sentBytes = 0
+    state.principal = undefined
     context.url = withoutOrigin(req.url ?? '/')
     refuseLongBody(req)
 
@@ -153,6 +157,7 @@ function reportRequest(context: Context, { onRequest }: EveryRequestOptions): vo
       bytes: state.sentBytes,
       durationMs,
       client: req.socket.remoteAddress ?? 'unix',
+      ...(state.principal && { user: state.principal.name }),
       isComplete: res.writableFinished,
     },
     'request',

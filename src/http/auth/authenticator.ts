@@ -1,0 +1,40 @@
+import type { Context } from '../every-request.js'
+
+/** Somebody who has proved who they are. */
+export interface Principal {
+  readonly name: string
+}
+
+/**
+ * Who may. Every method remembers whom it found in `context.state.principal`, for the log and for what is shown.
+ *
+ * Refusals: 401 with a challenge when a proof is missing or wrong, 403 when who asks may not, 429 with Retry-After after
+ * too many wrong proofs.
+ */
+export interface Authenticator {
+  /**
+   * For whatever changes something, and for what is told to users alone.
+   * @throws Refusal 401, 403, 429.
+   */
+  writer(context: Context): Promise<Principal>
+
+  /**
+   * For reading. While reading is open, a proof is asked for only when it is not optional; but one that is given must be
+   * right all the same, as the reference demands, unless there are no users whom it could be compared with.
+   * @throws Refusal 401, 429.
+   */
+  reader(context: Context, options: { readonly isOptional: boolean }): Promise<Principal | undefined>
+
+  /**
+   * For files and icons, where the reference never looks at proofs: neither do we while everything is for everybody.
+   * Otherwise as an optional reader.
+   * @throws Refusal 401, 429.
+   */
+  visitor(context: Context): Promise<Principal | undefined>
+
+  /**
+   * Reads the files of keys, passwords and tokens again. If one is wrong, everything stays as it was.
+   * @throws MirrorError CONFIG_INVALID naming the file.
+   */
+  reload(): Promise<void>
+}
