@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import type { Running } from './cli/surroundings.js'
 import type { Config, Listen, UpstreamConfig } from './config.js'
 import { MirrorError } from './errors.js'
-import { makeImgapiApp } from './http/imgapi/imgapi-app.js'
+import { makeClientApp } from './http/client-app.js'
 import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
@@ -103,7 +103,7 @@ export async function assemble({ config, log, environment, version }: AssembleOp
     closers.push(() => operators.close(0))
     const clients = await openDoors(
       config.listen,
-      makeImgapiApp({ mirror, log, version, serverName, onRequest }).callback(),
+      makeClientApp({ mirror, log, version, serverName, onRequest }).callback(),
       log,
     )
     closers.push(() => clients.close(FINISH_LIMIT_MS))

@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import { makeImgapiApp } from '../../src/http/imgapi/imgapi-app.js'
+import { makeClientApp } from '../../src/http/client-app.js'
 import { type ListenerBounds, listen } from '../../src/http/listener.js'
 import { MemoryMirror } from './memory-mirror.js'
 import { RecordingLog } from './recording-log.js'
@@ -14,7 +14,7 @@ export interface ServedMirror {
 export async function serveMirror(bounds: Partial<ListenerBounds> = {}): Promise<ServedMirror> {
   const mirror = new MemoryMirror()
   const log = new RecordingLog()
-  const app = makeImgapiApp({ mirror, log, version: '1.2.3', serverName: 'testhost' })
+  const app = makeClientApp({ mirror, log, version: '1.2.3', serverName: 'testhost' })
   const listener = await listen('127.0.0.1:0', app.callback(), bounds)
   onTestFinished(() => listener.close(0))
   return { url: listener.url, mirror, log }

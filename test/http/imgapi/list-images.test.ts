@@ -1,6 +1,7 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { ListBodies } from '../../../src/http/imgapi/list-bodies.js'
+import { IMGAPI_LIST } from '../../../src/http/imgapi/list-images.js'
+import { ListBodies } from '../../../src/http/list-bodies.js'
 import { serveMirror } from '../../support/imgapi-server.js'
 import { MemoryMirror, wireOf } from '../../support/memory-mirror.js'
 import { RawClient } from '../../support/raw-client.js'
@@ -107,12 +108,12 @@ describe('list bodies', () => {
     fill(mirror, 10)
     const list = await mirror.listImages({} as never)
     const bodies = new ListBodies()
-    const body = await bodies.of('all', list)
-    expect(await bodies.of('all', list)).toBe(body)
-    expect(await bodies.of('others', list)).not.toBe(body)
-    const newer = await bodies.of('all', { ...list, revision: list.revision + 1 })
+    const body = await bodies.of(IMGAPI_LIST, 'all', list)
+    expect(await bodies.of(IMGAPI_LIST, 'all', list)).toBe(body)
+    expect(await bodies.of(IMGAPI_LIST, 'others', list)).not.toBe(body)
+    const newer = await bodies.of(IMGAPI_LIST, 'all', { ...list, revision: list.revision + 1 })
     expect(newer).not.toBe(body)
-    expect(await bodies.of('all', list)).not.toBe(newer) // asked before, rendered late
+    expect(await bodies.of(IMGAPI_LIST, 'all', list)).not.toBe(newer) // asked before, rendered late
   })
 
   it('that the cache has let go of are sent all the same, to the same bytes', async () => {
@@ -120,7 +121,7 @@ describe('list bodies', () => {
     fill(mirror, 300)
     const list = await mirror.listImages({} as never)
     const bodies = new ListBodies(1000) // holds nothing
-    const body = await bodies.of('all', list)
+    const body = await bodies.of(IMGAPI_LIST, 'all', list)
     const sent: Buffer[] = []
     for await (const slice of bodies.bytesOf(body, list)) sent.push(slice)
     const text = Buffer.concat(sent)
@@ -140,7 +141,7 @@ describe('list bodies', () => {
       if (!isOver) setImmediate(others)
     }
     others()
-    const body = await bodies.of('all', list)
+    const body = await bodies.of(IMGAPI_LIST, 'all', list)
     isOver = true
     expect(body.sizeBytes).toBeGreaterThan(LARGE * 500)
     expect(turns).toBeGreaterThan(LARGE / 100)
@@ -154,7 +155,7 @@ describe('list bodies', () => {
     const bodies = new ListBodies()
     const done: string[] = []
     const make = async (key: string, of: typeof list) => {
-      await bodies.of(key, of)
+      await bodies.of(IMGAPI_LIST, key, of)
       done.push(key)
     }
     await Promise.all([make('long', list), ...Array.from({ length: 20 }, (_, at) => make(`short ${at}`, short))])
@@ -167,7 +168,7 @@ describe('list bodies', () => {
     fill(mirror, 100)
     const list = await mirror.listImages({} as never)
     const bodies = new ListBodies()
-    const body = await bodies.of('all', list)
+    const body = await bodies.of(IMGAPI_LIST, 'all', list)
     const taken = await Promise.all(Array.from({ length: 33 }, () => bodies.compressed(body, list, 'gzip')))
     expect(taken.filter((each) => each === undefined)).toHaveLength(1)
     taken[0]?.release()

@@ -4,14 +4,28 @@ import { pipeline } from 'node:stream/promises'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import PQueue from 'p-queue'
-import type { Manifest } from '../../images/manifest.js'
-import type { ImageList } from '../../mirror/mirror.js'
-import { SingleFlight } from '../../parts/single-flight.js'
-import { createCompressor, type Encoding } from '../encodings.js'
+import type { Manifest } from '../images/manifest.js'
+import type { ImageList } from '../mirror/mirror.js'
+import { SingleFlight } from '../parts/single-flight.js'
+import { createCompressor, type Encoding } from './encodings.js'
+
+/** How a list is written. Its parts in a row are the whole: begin, texts with `between` between them, end. */
+export interface ListForm {
+  /** Tells lists of equal queries apart, in memory. The same for forms that write the same. */
+  readonly key: string
+  readonly begin: string
+  readonly between: string
+  readonly end: string
+  /** The whole list, when there is nothing in it. */
+  readonly empty: string
+  /** Always the same text for the same manifest. */
+  textOf(manifest: Manifest): string
+}
 
 /** A list as it is sent, known by its tag. The bytes themselves may have been let go in the meantime. */
 export interface ListBody {
   readonly key: string
+  readonly form: ListForm
   readonly sizeBytes: number
   /** SHA-1 of the bytes. */
   readonly tag: string
@@ -56,7 +70,7 @@ interface PackedList {
 }
 
 /**
- * Lists as JSON text, each rendered once per revision of the catalogue, whoever asks.
+ * Lists as text, each rendered once per revision of the catalogue, whoever asks.
  *
  * Memory is bounded whatever clients ask for: the cache by its bytes; a list on its way to a slow client holds no bytes
  * of its own, since a slice that is no longer in the cache is rendered again from the same manifests, to the same
@@ -81,15 +95,15 @@ export class ListBodies {
   }
 
   /** @param queryKey the same for equal queries. */
-  async of(queryKey: string, list: ImageList): Promise<ListBody> {
+  async of(form: ListForm, queryKey: string, list: ImageList): Promise<ListBody> {
     if (list.revision > this.#revision) {
       this.#revision = list.revision
       this.#cache.clear()
     }
-    const key = `${list.revision} ${queryKey}`
+    const key = `${list.revision} ${form.key} ${queryKey}`
     const kept = this.#cache.get(key)
     if (kept && 'slices' in kept) return kept
-    return this.#rendering.do(key, () => this.#making.add(() => this.#render(key, list)))
+    return this.#rendering.do(key, () => this.#making.add(() => this.#render(form, key, list)))
   }
 
   /** The bytes of a body, slice by slice, as they are asked for. `list` is the one it was made of. */
@@ -98,7 +112,7 @@ export class ListBodies {
     for (let place = 0; place < count; place += 1) {
       const kept = (body as RenderedList).slices[place]
       if (!kept) await nextTurn()
-      yield kept ?? renderSlice(list.manifests, place)
+      yield kept ?? renderSlice(body.form, list.manifests, place)
     }
   }
 
@@ -119,6 +133,11 @@ export class ListBodies {
     }
   }
 
+  /** Lets go of everything kept; what is on its way is rendered again as it is needed. */
+  drop(): void {
+    this.#cache.clear()
+  }
+
   async #pack(body: ListBody, list: ImageList, encoding: Encoding): Promise<PackedList> {
     const key = `${encoding} ${body.key}`
     const kept = this.#cache.get(key)
@@ -126,8 +145,8 @@ export class ListBodies {
     return this.#compressing.do(key, () => this.#making.add(() => this.#compress(key, body, list, encoding)))
   }
 
-  async #render(key: string, { manifests }: ImageList): Promise<RenderedList> {
-    const rendered = await render(key, manifests)
+  async #render(form: ListForm, key: string, { manifests }: ImageList): Promise<RenderedList> {
+    const rendered = await render(form, key, manifests)
     this.#cache.set(key, rendered)
     if (!this.#cache.has(key)) rendered.slices = [] // larger than all of the cache
     return rendered
@@ -145,35 +164,32 @@ export class ListBodies {
   }
 }
 
-async function render(key: string, manifests: readonly Manifest[]): Promise<RenderedList> {
+async function render(form: ListForm, key: string, manifests: readonly Manifest[]): Promise<RenderedList> {
   const slices: Buffer[] = []
   const hash = createHash('sha1')
   let sizeBytes = 0
   const count = sliceCount(manifests)
   for (let place = 0; place < count; place += 1) {
     if (place > 0) await nextTurn()
-    const slice = renderSlice(manifests, place)
+    const slice = renderSlice(form, manifests, place)
     hash.update(slice)
     sizeBytes += slice.length
     slices.push(slice)
   }
-  return { key, sizeBytes, tag: hash.digest('hex'), slices }
+  return { key, form, sizeBytes, tag: hash.digest('hex'), slices }
 }
 
 function sliceCount(manifests: readonly Manifest[]): number {
   return Math.max(1, Math.ceil(manifests.length / SLICE_MANIFESTS))
 }
 
-/** All slices in a row are what `JSON.stringify(list, null, 2)` would give. */
-function renderSlice(manifests: readonly Manifest[], place: number): Buffer {
-  if (manifests.length === 0) return Buffer.from('[]')
+/** All slices in a row are the whole list. */
+function renderSlice(form: ListForm, manifests: readonly Manifest[], place: number): Buffer {
+  if (manifests.length === 0) return Buffer.from(form.empty)
   const start = place * SLICE_MANIFESTS
   const end = Math.min(start + SLICE_MANIFESTS, manifests.length)
-  const texts = manifests.slice(start, end).map(({ json }) => {
-    const text = JSON.stringify(JSON.parse(json), null, 2)
-    return `  ${text.replaceAll('\n', '\n  ')}`
-  })
-  const head = start === 0 ? '[\n' : ',\n'
-  const tail = end === manifests.length ? '\n]' : ''
-  return Buffer.from(head + texts.join(',\n') + tail)
+  const texts = manifests.slice(start, end).map((manifest) => form.textOf(manifest))
+  const head = start === 0 ? form.begin : form.between
+  const tail = end === manifests.length ? form.end : ''
+  return Buffer.from(head + texts.join(form.between) + tail)
 }

@@ -1,0 +1,227 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { OpenFile } from '../mirror/mirror.js'
+import { Refusal } from './answers.js'
+import { type ByteRange, parseByteRanges } from './byte-ranges.js'
+import { isAnsweredByConditions, isRangeCurrent, type Validators } from './conditions.js'
+import type { Context } from './every-request.js'
+import { sendBytes } from './send-bytes.js'
+
+/** A file to answer with, whatever protocol names it. */
+export interface AnswerableFile {
+  /** For messages, such as `image 01b2c898-...`. */
+  readonly name: string
+  readonly sizeBytes: number
+  /** Of a file that is held and verified; `undefined` while it is not. */
+  readonly held: { readonly tag: string; readonly keptMs: number; readonly md5?: string | undefined } | undefined
+  /** Wrong bytes of it have left lately: whoever goes on with a part from then would complete a wrong file. */
+  readonly isSpoilt: boolean
+  /** As `FileOnOffer.open`. */
+  open(signal: AbortSignal): Promise<OpenFile>
+}
+
+/**
+ * How long the headers wait for the first byte behind them. A small file's first byte comes only when all of it is
+ * verified: if it fails until then, the client gets a status that says so instead of a cut connection. After this long
+ * the headers go out alone, so that no client gives up waiting for them.
+ */
+const FIRST_BYTE_GRACE_MS = 1000
+
+const OCTETS = 'application/octet-stream'
+
+/**
+ * The bytes of a file: always with their length, never chunked, never encoded, since imgadm takes them as they come and
+ * refuses a file without its length. Conditions and ranges are honoured.
+ *
+ * What is not held is not vouched for yet: it has no ETag and no Last-Modified, does not offer ranges (those asked for
+ * are honoured all the same, and end in verified bytes like everything else), and no cache between is to keep it.
+ *
+ * @throws Refusal 412, 416; 503 for one who goes on with what was wrong; MirrorError as `file.open`.
+ */
+export async function answerFile(context: Context, file: AnswerableFile): Promise<void> {
+  const validators: Validators = { tag: file.held?.tag, modifiedMs: file.held?.keptMs }
+  context.set('Cache-Control', cacheControlOf(file))
+  if (isAnsweredByConditions(context, validators)) return
+  if (file.held) context.set('Accept-Ranges', 'bytes')
+
+  if (context.method === 'HEAD') {
+    // Describes; a fetch is not started for it. Range is for GET only (RFC 9110, 14.2).
+    context.status = 200
+    context.set({ 'Content-Type': OCTETS, 'Content-Length': String(file.sizeBytes) })
+    setContentMd5(context, file.held?.md5)
+    return
+  }
+
+  const range = context.req.headers.range
+  const parts =
+    range !== undefined && isRangeCurrent(context.req.headers['if-range'] as string | undefined, validators)
+      ? parseByteRanges(range, file.sizeBytes)
+      : 'whole'
+  if (file.isSpoilt && parts !== 'whole' && isContinuation(context)) {
+    throw new Refusal(
+      503,
+      'RemoteSourceError',
+      `bytes of ${file.name} that left earlier were wrong: throw away what you have of it, and start over`,
+    )
+  }
+  if (parts === 'unsatisfiable') {
+    throw new Refusal(
+      416,
+      'RequestedRangeNotSatisfiableError',
+      `no byte of "${range}" is within ${file.sizeBytes} bytes`,
+      {
+        headers: { 'Content-Range': `bytes */${file.sizeBytes}` },
+      },
+    )
+  }
+
+  const opened = await file.open(context.state.departed)
+  try {
+    await sendFile(context, file, opened, parts)
+  } finally {
+    await opened.close()
+  }
+}
+
+/**
+ * Whether this may be a client who was cut in the middle and goes on where it was, like `wget` by itself or `curl -C -`:
+ * an open range, and no If-Range to say what the first part was. Another mirror is none: it verifies the whole.
+ *
+ * A 200 would not help: wget then skips what it has. Neither would a 416, which it takes for "nothing more to come".
+ */
+function isContinuation(context: Context): boolean {
+  const { range = '', 'if-range': ifRange, 'user-agent': agent = '' } = context.req.headers
+  return ifRange === undefined && /^\s*bytes\s*=\s*[1-9]\d*-\s*$/i.test(range) && !agent.startsWith('imgapi-mirror/')
+}
+
+/**
+ * A held file's bytes never change under its address (IMGAPI makes the files of an activated image immutable), and a
+ * day bounds what an operator's change of mind may take to spread. Not held: a cache might join what it got before a
+ * cut with bytes from another fetch. `no-transform` in both: the sha1 is of exactly these bytes. imgadm ignores it all.
+ */
+function cacheControlOf(file: AnswerableFile): string {
+  return file.held ? 'public, max-age=86400, no-transform' : 'no-store, no-transform'
+}
+
+/** Of the whole file, as IMGAPI means it: never on a part, where a client would compare it with the part. */
+function setContentMd5(context: Context, hex: string | undefined): void {
+  if (hex !== undefined) context.set('Content-MD5', Buffer.from(hex, 'hex').toString('base64'))
+}
+
+async function sendFile(
+  context: Context,
+  { sizeBytes }: AnswerableFile,
+  opened: OpenFile,
+  parts: readonly ByteRange[] | 'whole',
+): Promise<void> {
+  const { departed } = context.state
+  const [only, ...others] = parts === 'whole' ? [] : parts
+  if (parts === 'whole') {
+    const body = await begun(bytesOf(opened, { startBytes: 0, endBytes: sizeBytes }, departed), departed, sizeBytes)
+    context.status = 200
+    context.set('Content-Type', OCTETS)
+    setContentMd5(context, opened.md5?.hex)
+    await sendBytes(context, sizeBytes, body)
+  } else if (only !== undefined && others.length === 0) {
+    const partBytes = only.endBytes - only.startBytes
+    const body = await begun(bytesOf(opened, only, departed), departed, partBytes)
+    context.status = 206
+    context.set({ 'Content-Type': OCTETS, 'Content-Range': contentRange(only, sizeBytes) })
+    await sendBytes(context, partBytes, body)
+  } else {
+    const boundary = randomBytes(12).toString('hex')
+    const headers = parts.map((part) => partHeader(boundary, part, sizeBytes))
+    const trailer = Buffer.from(`\r\n--${boundary}--\r\n`)
+    const lengthBytes = parts.reduce(
+      (sum, part, place) => sum + (headers[place]?.length ?? 0) + part.endBytes - part.startBytes,
+      trailer.length,
+    )
+    const body = await begun(multipart(opened, parts, headers, trailer, departed), departed, lengthBytes)
+    context.status = 206
+    context.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
+    await sendBytes(context, lengthBytes, body)
+  }
+}
+
+function contentRange({ startBytes, endBytes }: ByteRange, sizeBytes: number): string {
+  return `bytes ${startBytes}-${endBytes - 1}/${sizeBytes}`
+}
+
+function partHeader(boundary: string, part: ByteRange, sizeBytes: number): Buffer {
+  const lines = [`--${boundary}`, `Content-Type: ${OCTETS}`, `Content-Range: ${contentRange(part, sizeBytes)}`, '', '']
+  return Buffer.from(`\r\n${lines.join('\r\n')}`)
+}
+
+/**
+ * Reads one part. The stream is destroyed when the reading ends, however it ends, and at once when the client leaves:
+ * waiting for its next chunk would hold it as long as the upstream stalls.
+ */
+async function* bytesOf(opened: OpenFile, part: ByteRange, departed: AbortSignal): AsyncGenerator<Uint8Array> {
+  const stream = opened.stream(part.startBytes, part.endBytes)
+  const leave = () => stream.destroy()
+  departed.addEventListener('abort', leave, { once: true })
+  try {
+    departed.throwIfAborted()
+    for await (const chunk of stream) yield chunk as Uint8Array
+  } finally {
+    departed.removeEventListener('abort', leave)
+    stream.destroy()
+  }
+}
+
+/** One part after the other. A part's header goes out with its first byte, so that a header alone is no beginning. */
+async function* multipart(
+  opened: OpenFile,
+  parts: readonly ByteRange[],
+  headers: readonly Buffer[],
+  trailer: Buffer,
+  departed: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  for (const [place, part] of parts.entries()) {
+    let header = headers[place]
+    for await (const chunk of bytesOf(opened, part, departed)) {
+      if (header) yield header
+      header = undefined
+      yield chunk
+    }
+  }
+  yield trailer
+}
+
+/**
+ * The same bytes, once the first of them has come or the grace is over. An empty body is waited for to its end, since
+ * its headers alone would be the whole answer.
+ *
+ * @throws what `body` fails with before its first byte.
+ */
+async function begun(
+  body: AsyncGenerator<Uint8Array>,
+  departed: AbortSignal,
+  sizeBytes: number,
+): Promise<AsyncGenerator<Uint8Array>> {
+  const first = body.next()
+  first.catch(() => {}) // if it fails after the grace, the reader below meets it
+  const isOver = new AbortController()
+  const grace = delay(FIRST_BYTE_GRACE_MS, undefined, { signal: AbortSignal.any([departed, isOver.signal]) })
+  grace.catch(() => {})
+  try {
+    await (sizeBytes === 0 ? first : Promise.race([first, grace]))
+  } finally {
+    isOver.abort()
+  }
+  return continued(first, body)
+}
+
+async function* continued(
+  first: Promise<IteratorResult<Uint8Array>>,
+  body: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const { done, value } = await first
+  if (done) return
+  try {
+    yield value
+    yield* body
+  } finally {
+    await body.return(undefined)
+  }
+}
