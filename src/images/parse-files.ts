@@ -30,24 +30,28 @@ export interface ParsedFile {
  * The `files` of a v1 or v2 manifest. A wrong file is worse than none: imgadm crashes on a size that is no number and on
  * a compression it does not know, so whatever cannot be made right is refused.
  *
+ * @param implied what the first file must be if it declares no digest of its own: a Docker layer's is in its tags.
  * @throws MirrorError MANIFEST_INVALID
  */
-export function parseFiles(files: unknown, allowMissingDigest: boolean): ParsedFile[] {
+export function parseFiles(files: unknown, allowMissingDigest: boolean, implied?: Digest): ParsedFile[] {
   if (files === undefined) return []
   if (!Array.isArray(files)) throw refusal(`files is not an array: ${brief(files)}`)
   if (files.length > MAX_FILES) throw refusal(`files has ${files.length} entries, more than ${MAX_FILES}`)
-  return files.map((file, index) => parseFile(file, `files[${index}]`, allowMissingDigest))
+  return files.map((file, index) =>
+    parseFile(file, `files[${index}]`, allowMissingDigest, index === 0 ? implied : undefined),
+  )
 }
 
-function parseFile(file: unknown, name: string, allowMissingDigest: boolean): ParsedFile {
+function parseFile(file: unknown, name: string, allowMissingDigest: boolean, implied?: Digest): ParsedFile {
   if (!isJsonObject(file)) throw refusal(`${name} is not an object: ${brief(file)}`)
-  const digests = DIGEST_ALGORITHMS.flatMap((algorithm): Digest[] => {
+  const declared = DIGEST_ALGORITHMS.flatMap((algorithm): Digest[] => {
     const hex = file[algorithm]
     if (isAbsent(hex)) return []
     const digest = parseDigest(algorithm, hex)
     if (!digest) throw refusal(`${name}.${algorithm} is not a ${algorithm} digest in hex: ${brief(hex)}`)
     return [digest]
   })
+  const digests = declared.length === 0 && implied ? [implied] : declared
   if (digests.length === 0 && !allowMissingDigest) {
     throw refusal(`${name} has no sha1 or other digest, so its bytes cannot be verified`)
   }

@@ -1,6 +1,8 @@
 import { isMirrorError, MirrorError } from '../errors.js'
 import { brief, isDeeperThan, isJsonObject, type JsonObject } from '../parts/json-object.js'
 import type { Statement } from './claim.js'
+import type { Digest } from './digest.js'
+import { parseRegistryDigest } from './docker/registry-digest.js'
 import type { ImageState } from './manifest.js'
 import { parseFiles } from './parse-files.js'
 import { normalisePublishedAt } from './published-at.js'
@@ -69,7 +71,7 @@ function parse(value: unknown, { allowMissingDigest = false }: ParseOptions): Us
   const fields = versionOf(given) === 1 ? upgradeManifest(repairV1(given)) : given
   const dropped: string[] = []
 
-  const files = parseFiles(given.files, allowMissingDigest)
+  const files = parseFiles(given.files, allowMissingDigest, layerDigest(given))
   const { state, disabled } = parseState(fields, files.length > 0)
   const required = {
     v: 2 as const,
@@ -227,6 +229,14 @@ function parseRequirements(given: unknown, dropped: string[]): JsonObject | unde
     else valid[key] = value
   }
   return valid
+}
+
+/**
+ * A Docker layer that its server has not pulled yet has no sha1, but is named by its sha256. Where there is a sha1, that
+ * alone counts: what is served may have been made from the layer, and be compressed in another way.
+ */
+function layerDigest({ tags, type }: JsonObject): Digest | undefined {
+  return type === 'docker' && isJsonObject(tags) ? parseRegistryDigest(tags['docker:id']) : undefined
 }
 
 function hasDockerId(tags: unknown): boolean {

@@ -295,3 +295,30 @@ describe('parseManifest, of anything', () => {
     )
   })
 })
+
+describe('parseManifest, of a Docker layer', () => {
+  const layer = (file: JsonObject, tags: JsonObject = { 'docker:id': `sha256:${SHA256}` }) =>
+    v2({ type: 'docker', os: 'linux', tags, files: [{ size: 10, compression: 'gzip', ...file }] })
+
+  it('takes the digest it is named by where no sha1 is known yet', () => {
+    const { manifest } = parsed(layer({})).statement
+    expect(manifest.files[0]!.digests).toEqual([{ algorithm: 'sha256', hex: SHA256 }])
+    expect(served(layer({}))).toEqual(layer({}))
+  })
+
+  it('goes by the sha1 alone where there is one: what is served may have been made from the layer', () => {
+    const { manifest } = parsed(layer({ sha1: SHA1 })).statement
+    expect(manifest.files[0]!.digests).toEqual([{ algorithm: 'sha1', hex: SHA1 }])
+  })
+
+  it.each([
+    ['no digest', { 'docker:id': 'latest' }],
+    ['upper case', { 'docker:id': `sha256:${SHA256.toUpperCase()}` }],
+  ])('is set aside when its name is %s', (_what, tags) => {
+    expect(reasonFor(layer({}, tags))).toMatch('cannot be verified')
+  })
+
+  it('does not take the tag of an image of another type for a digest', () => {
+    expect(reasonFor({ ...layer({}), type: 'zone-dataset' })).toMatch('cannot be verified')
+  })
+})
