@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
+import { type BodyBounds, RequestBody } from './request-body.js'
 
 /** What the rest of the room finds in `context.state`. */
 export interface RequestState {
@@ -15,12 +17,16 @@ export interface RequestState {
   startedMs: number
   /** Aborts when the client is gone before it has its whole answer. */
   departed: AbortSignal
+  /** Waits, unread, for an endpoint that takes it; thrown away otherwise. */
+  body: RequestBody
   /** The path as the router knows it, such as `/images/:uuid`: what to count by. Empty for a path that leads nowhere. */
   route: string
   /** Bytes of the body handed to the connection. */
   sentBytes: number
   /** Who asks, if they have proved it (see auth/authenticator.ts). */
   principal: Principal | undefined
+  /** The whole answer is out, although its request may not be over. */
+  isAnswered: boolean
 }
 
 export type Context = Koa.ParameterizedContext<RequestState>
@@ -34,13 +40,8 @@ export interface EveryRequestOptions {
   /** What `x-server-name` says: the host's name. */
   readonly serverName: string
   readonly onRequest?: OnRequest | undefined
+  readonly bodyBounds?: BodyBounds | undefined
 }
-
-/**
- * The most we read of a body that nobody asked for. We answer at once and read on behind the answer, since closing on
- * unread bytes may reset the connection before the client has read why; one that sends more than this is cut.
- */
-export const UNASKED_BODY_LIMIT_BYTES = 1024 * 1024
 
 /** Paths in log lines are cut here; the listener lets longer ones in. */
 const LOGGED_PATH_LIMIT = 256
@@ -61,13 +62,16 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.route = ''
     state.sentBytes = 0
     state.principal = undefined
+    state.isAnswered = false
     context.url = withoutOrigin(req.url ?? '/')
-    refuseLongBody(req)
+    state.body = new RequestBody(req, res, options.bodyBounds)
+    // Nobody takes the body of a reading; left unread it would hide that its sender has gone.
+    if (req.method === 'GET' || req.method === 'HEAD') state.body.discard()
 
     const departure = new AbortController()
     state.departed = departure.signal
     whenOver(req, res, () => {
-      if (!res.writableFinished) departure.abort(new Error('the client has left'))
+      if (!res.writableFinished && !state.isAnswered) departure.abort(new Error('the client has left'))
       reportRequest(context, options)
     })
     // Writing to a client who has just left: the departure itself is noticed above.
@@ -81,7 +85,30 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     }
     stampResponseTime(context)
     if (context.respond !== false && context.method !== 'HEAD') state.sentBytes = context.length ?? 0
+    if (context.respond !== false && state.body.isUnderWay) await answerAheadOfBody(context)
   }
+}
+
+/**
+ * An answer given before the request's body has come: it goes out at once, and says that the connection ends with it.
+ * The end itself waits for a while, in which we read on: who sends without looking up would otherwise be reset in the
+ * middle of it, and might never see the answer. Who still waits for leave to send has nothing to be read.
+ */
+async function answerAheadOfBody(context: Context): Promise<void> {
+  const { req, res, state, body } = context
+  // A reading's body is thrown away while it is answered, and its connection goes on.
+  if (req.method === 'GET' || req.method === 'HEAD') return
+  // What came in one packet with the headers is read behind them.
+  await nextTurn()
+  if (!state.body.isUnderWay) return
+  context.set('Connection', 'close')
+  if (state.body.isWaitedFor || !(body === undefined || body === null || Buffer.isBuffer(body))) return
+  context.respond = false
+  res.flushHeaders()
+  if (Buffer.isBuffer(body)) res.write(body)
+  state.isAnswered = true
+  await state.body.discardRest()
+  res.end()
 }
 
 /** Says how long the answer took to begin, in whole milliseconds. Harmless once the headers are out. */
@@ -116,17 +143,6 @@ function withoutOrigin(target: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-function refuseLongBody(req: IncomingMessage): void {
-  const declared = req.headers['content-length']
-  if (req.headers['transfer-encoding'] === undefined && (declared === undefined || declared === '0')) return
-  let receivedBytes = 0
-  req.on('data', (bytes: Buffer) => {
-    receivedBytes += bytes.length
-    if (receivedBytes > UNASKED_BODY_LIMIT_BYTES) req.socket.destroy()
-  })
-  req.on('error', () => {}) // the client left in the middle of it, which the response notices too
-}
-
 /**
  * Calls back once, when the response has been sent or cannot be any more. A response that waits behind another on a
  * pipelined connection has no socket yet and never hears of its end; therefore the socket is watched as well.
@@ -158,7 +174,7 @@ function reportRequest(context: Context, { onRequest }: EveryRequestOptions): vo
       durationMs,
       client: req.socket.remoteAddress ?? 'unix',
       ...(state.principal && { user: state.principal.name }),
-      isComplete: res.writableFinished,
+      isComplete: res.writableFinished || state.isAnswered,
     },
     'request',
   )

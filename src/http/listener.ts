@@ -30,8 +30,6 @@ export interface ListenerBounds {
   readonly maxConnections: number
   /** From the connection, or the first byte on a kept one, to the end of the headers. */
   readonly headersTimeoutMs: number
-  /** The same to the end of a request's body, which nobody here asked for. */
-  readonly requestTimeoutMs: number
   /** How long a kept connection may idle. More than the 60 s of common proxies, so that it is they who close first. */
   readonly keepAliveTimeoutMs: number
   /**
@@ -48,7 +46,6 @@ export interface ListenerBounds {
 export const DEFAULT_BOUNDS: ListenerBounds = {
   maxConnections: 4096,
   headersTimeoutMs: 20_000,
-  requestTimeoutMs: 60_000,
   keepAliveTimeoutMs: 75_000,
   inactivityTimeoutMs: 300_000,
   maxHeaderBytes: 16 * 1024,
@@ -112,7 +109,8 @@ class Door {
     const name = nameOf(place)
     const options: http.ServerOptions = {
       headersTimeout: bounds.headersTimeoutMs,
-      requestTimeout: bounds.requestTimeoutMs,
+      // Of headers and body together, whatever its length. How slow a body may be is watched in request-body.ts.
+      requestTimeout: 0,
       keepAliveTimeout: bounds.keepAliveTimeoutMs,
       maxHeaderSize: bounds.maxHeaderBytes,
       // Node looks for late headers only this often.
@@ -132,7 +130,7 @@ class Door {
 
     const door = new Door(server, name, secure !== undefined)
     server.on('request', door.#serve(handler))
-    // Answered at once: whoever asks leave before sending a body is told that there is no need for one.
+    // Whoever asks leave before sending a body gets it from the endpoint that takes one, and else an answer at once.
     server.on('checkContinue', door.#serve(handler))
     if ('path' in place) await removeStaleSocket(place.path)
     try {
