@@ -47,6 +47,21 @@ export function isAnsweredByConditions(context: Context, { tag, isWeak, modified
 }
 
 /**
+ * Prevents a change whose client has said of what it is to be a change: the image's tag, as it is before.
+ *
+ * @throws Refusal 412 when `If-Match` does not hold, or `If-None-Match` does.
+ */
+export function requireConditions(context: Context, tag: string): void {
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = context.req.headers
+  if (ifMatch !== undefined && !holdsTag(ifMatch, tag)) {
+    throw preconditionFailed(`if-match '${ifMatch}' didn't match etag '${tag}'`)
+  }
+  if (ifNoneMatch !== undefined && holdsTag(ifNoneMatch, tag)) {
+    throw preconditionFailed(`if-none-match '${ifNoneMatch}' matched etag '${tag}'`)
+  }
+}
+
+/**
  * Whether a `Range` may be honoured although the client makes it depend on its copy being current: only if its `If-Range`
  * is, exactly, the tag or the date that we give; a weak one never is. Source: RFC 9110, 13.1.5.
  */

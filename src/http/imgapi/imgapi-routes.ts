@@ -1,8 +1,7 @@
 import type Router from '@koa/router'
 import { parseUuid, type Uuid } from '../../images/uuid.js'
 import type { Mirror } from '../../mirror/mirror.js'
-import { isVersionAccepted } from '../accept-version.js'
-import { pathUnknown, Refusal } from '../answers.js'
+import { pathUnknown } from '../answers.js'
 import type { Context, RequestState } from '../every-request.js'
 import type { ListBodies } from '../list-bodies.js'
 import { getImage } from './get-image.js'
@@ -12,6 +11,7 @@ import { getImageIcon } from './get-image-icon.js'
 import { listChannels } from './list-channels.js'
 import { listImages } from './list-images.js'
 import { ping } from './ping.js'
+import { requireVersion } from './require-version.js'
 
 export interface ImgapiOptions {
   readonly mirror: Mirror
@@ -22,7 +22,7 @@ export interface ImgapiOptions {
 type Endpoint = (context: Context) => Promise<void> | void
 type ImageEndpoint = (context: Context, mirror: Mirror, uuid: Uuid) => Promise<void>
 
-/** One IMGAPI endpoint for everything the mirror knows. Reading only: GET and HEAD. */
+/** One IMGAPI endpoint for everything the mirror knows: the reading half of it. GET and HEAD. */
 export function addImgapiRoutes(router: Router<RequestState>, { mirror, version, bodies }: ImgapiOptions): void {
   const answer = (path: string, endpoint: Endpoint) =>
     router.get(path, async (context) => {
@@ -46,11 +46,4 @@ export function addImgapiRoutes(router: Router<RequestState>, { mirror, version,
   answerImage('/images/:uuid/file', getImageFile)
   answerImage('/images/:uuid/icon', getImageIcon)
   answerImage('/images/:uuid/chunks', getImageChunks)
-}
-
-/** restify's `X-Api-Version` is the older name of the header. */
-function requireVersion(context: Context): void {
-  const range = context.get('Accept-Version') || context.get('X-Api-Version')
-  if (isVersionAccepted(range)) return
-  throw new Refusal(400, 'InvalidVersion', `${range} is not supported by ${context.method} ${context.path}`)
 }

@@ -1,0 +1,15 @@
+import type { Uuid } from '../../images/uuid.js'
+import type { ChangeOptions } from '../../mirror/publishing.js'
+import type { Context } from '../every-request.js'
+import { sendChangedImage } from './send-changed-image.js'
+import type { Desk } from './writing.js'
+
+/** From now on everybody sees it, and its files never change. */
+export async function activateImage(
+  context: Context,
+  { publishing }: Desk,
+  uuid: Uuid,
+  options: ChangeOptions,
+): Promise<void> {
+  await sendChangedImage(context, await publishing.activate(uuid, options))
+}

@@ -1,0 +1,16 @@
+import type { Uuid } from '../../images/uuid.js'
+import type { ChangeOptions } from '../../mirror/publishing.js'
+import type { Context } from '../every-request.js'
+import { readJsonBody } from '../read-body.js'
+import { sendChangedImage } from './send-changed-image.js'
+import type { Desk } from './writing.js'
+
+/** ChannelAddImage: an image may be in several channels. */
+export async function addImageToChannel(
+  context: Context,
+  { publishing }: Desk,
+  uuid: Uuid,
+  options: ChangeOptions,
+): Promise<void> {
+  await sendChangedImage(context, await publishing.addToChannel(uuid, await readJsonBody(context), options))
+}
