@@ -1,5 +1,5 @@
 /** What can be damaged at rest. */
-export type DamageKind = 'blob' | 'fingerprint' | 'image' | 'icon' | 'claims' | 'index'
+export type DamageKind = 'blob' | 'fingerprint' | 'image' | 'icon' | 'claims' | 'registry' | 'index'
 
 /** What the mirror counts. Handed in when it is built; telemetry turns it into metrics. */
 export interface MirrorCounters {

@@ -5,6 +5,7 @@ import { DataDirectory, type Migration } from './data-directory.js'
 import { DiskBlobStore } from './disk-blob-store.js'
 import { DiskIconStore } from './disk-icon-store.js'
 import { DiskImageStore } from './disk-image-store.js'
+import { DiskRegistryStore } from './disk-registry-store.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
 import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
@@ -67,9 +68,11 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => icons.close())
     const claims = await ClaimLog.open(places)
     closers.push(() => claims.close())
+    const registry = await DiskRegistryStore.open(places)
+    closers.push(() => registry.close())
     const scrub = new ScrubLog(places)
     closers.push(() => scrub.close())
-    return { blobs, images, icons, claims, scrub, close: closeAll }
+    return { blobs, images, icons, claims, registry, scrub, close: closeAll }
   } catch (cause) {
     await closeAll().catch(() => {})
     throw cause

@@ -1,6 +1,7 @@
 import type { BlobStore } from './blob-store.js'
 import type { ClaimStore } from './claim-store.js'
 import type { IconStore, ImageStore } from './image-store.js'
+import type { RegistryStore } from './registry-store.js'
 import type { ScrubStore } from './scrub-store.js'
 
 /** Everything we keep, in one data directory that one process owns. */
@@ -9,6 +10,8 @@ export interface Store {
   readonly images: ImageStore
   readonly icons: IconStore
   readonly claims: ClaimStore
+  /** What Docker registries said. */
+  readonly registry: RegistryStore
   readonly scrub: ScrubStore
   /** Waits for what is being written, and lets go of the data directory. */
   close(): Promise<void>

@@ -10,7 +10,7 @@ import type { Damage } from './mender.js'
 
 export interface ScrubberOptions {
   readonly store: { readonly blobs: BlobStore; readonly scrub: ScrubStore } & Readonly<
-    Record<'images' | 'icons' | 'claims', Audited>
+    Record<'images' | 'icons' | 'claims' | 'registry', Audited>
   >
   /** Every blob is read again within this time... */
   readonly everyMs: number
@@ -182,7 +182,7 @@ export class Scrubber {
   /** Everything but blobs. A store that cannot be read does not keep us from the others. */
   async #audit(): Promise<void> {
     const { clock, counters, log, store } = this.#options
-    for (const part of [store.images, store.icons, store.claims, store.blobs]) {
+    for (const part of [store.images, store.icons, store.claims, store.registry, store.blobs]) {
       if (this.#abort.signal.aborted) return
       try {
         for (const { kind, path, complaint, isMended } of await part.audit()) {
