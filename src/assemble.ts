@@ -73,6 +73,7 @@ export async function assemble({ config, log, environment, version }: AssembleOp
         scrub: config.scrub,
         verifyOnRead: config.verifyOnRead,
       },
+      publishing: { mode: 'public', sources: undefined },
       counters,
       log,
     })

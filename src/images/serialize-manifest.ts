@@ -42,6 +42,7 @@ export function serializeManifest(manifest: WireManifest): string {
   for (const key of SOMETIMES) {
     if (saysSomething(key, manifest[key])) wire[key] = manifest[key]
   }
+  if (manifest.state === 'failed' && manifest.error) wire.error = manifest.error
   return JSON.stringify(wire)
 }
 

@@ -297,7 +297,8 @@ function invalid(field: string, message?: string): FieldFailure {
   return { field, code: 'Invalid', ...(message !== undefined && { message }) }
 }
 
-/** Texts without quotes, anything else as JSON; cut where a log line would suffer. */
+/** Texts without quotes, anything else as JSON; cut where a log line would suffer. JSON has no NaN. */
 function plain(value: unknown): string {
+  if (typeof value === 'number') return String(value)
   return typeof value === 'string' ? value.slice(0, 1000) : brief(value, 1000)
 }

@@ -5,7 +5,8 @@ import { UNSET_OWNER, type Uuid } from './uuid.js'
 
 /** A v2 manifest under the names it has on the wire, checked and repaired; keys that are not listed here are optional. */
 export interface WireManifest {
-  readonly v: 2
+  /** 2; of images of our own also what their author has set, which is no less. */
+  readonly v: number
   readonly uuid: Uuid
   readonly owner: Uuid
   readonly name: string

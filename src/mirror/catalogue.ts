@@ -34,7 +34,8 @@ interface Held {
 /**
  * Everything all upstreams claim, merged by uuid. The rules:
  *
- * - The first upstream in the configuration that has an image wins.
+ * - An image that was published here is as it was published here, whatever upstreams claim.
+ * - Of others, the first upstream in the configuration that has an image wins.
  * - A held image keeps its sha1, size and origin whatever is claimed later: only claims that agree with what we measured,
  *   and declare as much as we promised, can win.
  * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts, as long as there is a winner.
@@ -156,7 +157,7 @@ export class Catalogue {
   /** Counts of everything, for operators. */
   count(): { listed: number; held: number } {
     let held = 0
-    for (const entry of this.#entries.values()) if (entry.held) held++
+    for (const entry of this.#entries.values()) if (entry.held?.image.files.length) held++
     return { listed: this.listed().length, held }
   }
 
@@ -229,7 +230,7 @@ export class Catalogue {
   /** What stands in the unfiltered list for this entry, if anything does. */
   #listedForm({ claims, held, winner }: Entry): Manifest | undefined {
     const manifest = winner?.manifest
-    if (claims.some((claim) => stands(claim) && claim.isListed)) return manifest
+    if (claims.some((claim) => stands(claim) && claim.isListed) || isOurs(held)) return manifest
     return held && (this.#options.withdrawn === 'list' || claims.some(stands)) ? manifest : undefined
   }
 
@@ -250,6 +251,8 @@ interface Winner {
 }
 
 function chooseWinner(claims: readonly Claim[], held: Held | undefined): Winner | undefined {
+  if (held && isOurs(held))
+    return { manifest: held.image.manifest, identity: held.measured, name: 'the image published here' }
   const standing = claims.filter(stands)
   if (!held) {
     const first = standing[0]
@@ -263,6 +266,11 @@ function chooseWinner(claims: readonly Claim[], held: Held | undefined): Winner 
     identity: held.measured,
     name: 'the held image',
   }
+}
+
+/** Of what was published here, nobody else's word counts. */
+function isOurs(held: Held | undefined): boolean {
+  return held?.image.publication !== undefined
 }
 
 /** Whether every digest that `promised` declares is declared by `manifest` too: a promise must not get weaker. */

@@ -99,6 +99,27 @@ export interface MirrorStatus {
   readonly flights: readonly FlightStatus[]
   readonly conflicts: readonly Conflict[]
   readonly keeping: KeepingStatus
+  /** Images being brought here from other servers because somebody asked, and the last that were; newest first. */
+  readonly imports?: readonly ImportStatus[]
+}
+
+/** Times in ms since 1970. */
+export interface ImportStatus {
+  readonly jobUuid: Uuid
+  /** The image that was asked for. */
+  readonly uuid: Uuid
+  /** Url of the server. */
+  readonly source: string
+  readonly state: 'running' | 'done' | 'failed'
+  /** It and what it builds on that was not here; base first. */
+  readonly images: readonly Uuid[]
+  /** How many of them are here and active. */
+  readonly imported: number
+  /** The one being brought here, or that failed. */
+  readonly current: Uuid | undefined
+  readonly startedMs: number
+  readonly endedMs: number | undefined
+  readonly error: string | undefined
 }
 
 export interface KeepingStatus {

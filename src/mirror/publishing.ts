@@ -47,7 +47,8 @@ export interface FileUpload {
  *
  * Failures: IMAGE_UNKNOWN; NOT_OURS for an image that only upstreams have; MANIFEST_INVALID (422 ValidationFailed, `fields`) and QUERY_INVALID
  * (422 InvalidParameter, `fields`); IMAGE_EXISTS; ORIGIN_UNKNOWN, ORIGIN_INACTIVE; FILES_IMMUTABLE, ALREADY_ACTIVATED, NO_FILE; IMAGE_IN_USE;
- * UPLOAD_REFUSED, DOWNLOAD_REFUSED; NOT_OWNER, OPERATOR_ONLY; STORE_FULL, STORE_BROKEN.
+ * UPLOAD_REFUSED, DOWNLOAD_REFUSED; NOT_OWNER, OPERATOR_ONLY; STORE_FULL, STORE_BROKEN. Of what is fetched from elsewhere also
+ * UPSTREAM_UNREACHABLE (also offline), UPSTREAM_MISBEHAVED, ANCESTRY_BROKEN.
  */
 export interface Publishing {
   /** POST /images. @param body parsed JSON, not yet checked. */
@@ -60,7 +61,10 @@ export interface Publishing {
   ): Promise<Manifest>
   /** POST /images/:uuid?action=import&source=URL: the manifest alone, from another IMGAPI. */
   importManifestFrom(uuid: Uuid, source: string, options: ChangeOptions): Promise<Manifest>
-  /** PUT /images/:uuid/file. Always ends `body`, by reading it out or destroying it. */
+  /**
+   * PUT /images/:uuid/file. Reads `body` to its end, unless it fails: what is left of it then is the caller's to end, who may have an
+   * answer to send on the same connection first. What can be refused without a byte of it is.
+   */
   addFile(uuid: Uuid, upload: FileUpload, options: ChangeOptions): Promise<Manifest>
   /** PUT /images/:uuid/file?source=URL: the file of the same image, from another IMGAPI. */
   addFileFrom(uuid: Uuid, source: string, options: ChangeOptions): Promise<Manifest>

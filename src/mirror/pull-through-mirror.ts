@@ -22,6 +22,8 @@ import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
+import { Publisher, type PublishingRules } from './publishing/publisher.js'
+import type { Publishing } from './publishing.js'
 import type { Offer } from './reception.js'
 import { Refresher } from './refresher.js'
 
@@ -46,6 +48,7 @@ export interface MirrorOptions {
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
   readonly keeping: KeepingRules
+  readonly publishing: PublishingRules
   readonly counters: MirrorCounters
   readonly log: Log
 }
@@ -62,6 +65,8 @@ interface CompleteImages extends ImageList {
 
 /** The mirror: what we hold, what upstreams claim, and what is fetched because somebody asked. */
 export class PullThroughMirror implements Mirror {
+  readonly publishing: Publishing
+  readonly #publisher: Publisher
   readonly #options: MirrorOptions
   readonly #catalogue: Catalogue
   readonly #heard: Heard
@@ -81,6 +86,7 @@ export class PullThroughMirror implements Mirror {
   static async start(options: MirrorOptions): Promise<PullThroughMirror> {
     const mirror = new PullThroughMirror(options)
     await mirror.#remember()
+    await mirror.#publisher.start()
     mirror.#refresher.start()
     mirror.#keeping.start()
     return mirror
@@ -111,6 +117,16 @@ export class PullThroughMirror implements Mirror {
       counters,
       log,
     })
+    this.#publisher = new Publisher({
+      ...options.publishing,
+      ...{ store, catalogue, log },
+      isOffline: options.isOffline,
+      maxAncestry: options.maxAncestry,
+      room: this.#keeping.room,
+      flights: this.#flights,
+      find: (uuid) => this.#find(uuid, this.#abort.signal),
+    })
+    this.publishing = this.#publisher
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -197,6 +213,7 @@ export class PullThroughMirror implements Mirror {
       })),
       conflicts: this.#catalogue.conflicts(),
       keeping: this.#keeping.status(),
+      imports: this.#publisher.imports(),
     }
   }
 
@@ -204,7 +221,7 @@ export class PullThroughMirror implements Mirror {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     this.#inquiries.close()
-    await Promise.all([this.#refresher.close(), this.#flights.close(), this.#keeping.close()])
+    await Promise.all([this.#refresher.close(), this.#flights.close(), this.#keeping.close(), this.#publisher.close()])
     await Promise.all([this.#heard.idle(), ...this.#holding.values()])
   }
 
@@ -416,6 +433,8 @@ export class PullThroughMirror implements Mirror {
   }
 
   #isHeld(manifest: Manifest): boolean {
+    // One that is being published here has no file yet, and lacks nothing.
+    if (manifest.files.length === 0 && this.#catalogue.held(manifest.uuid)?.publication) return true
     return manifest.files.length > 0 && manifest.files.every((_, index) => this.#blobOf(manifest, index) !== undefined)
   }
 

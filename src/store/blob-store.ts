@@ -24,6 +24,13 @@ export interface ExpectedBlob {
   readonly sizeBytes: number
   /** All of these must match; the strongest one decides before the last bytes leave. Empty only where allowed. */
   readonly digests: readonly Digest[]
+  /** It comes only once, from a client: what is left of it when it breaks off is of no use, and never resumed. */
+  readonly isOnce?: boolean
+  /**
+   * Nobody has said how long it is: `sizeBytes` is the most it may have, and is promised no room, until `PartialBlob.end` says
+   * that this is all of it. Only with `isOnce`.
+   */
+  readonly isOpenEnded?: boolean
 }
 
 /** Where bytes came from: an upstream's name, and the url that answered, without credentials. */
@@ -58,6 +65,7 @@ export interface OpenBlob {
  * discard -> close, or suspend, which ends it too.
  */
 export interface PartialBlob {
+  /** After `end`, with the size it really has. */
   readonly expected: ExpectedBlob
   /** Bytes from the start without a gap: 0 for a new file, more for one that an earlier flight or run has left. */
   readonly receivedBytes: number
@@ -77,6 +85,8 @@ export interface PartialBlob {
   write(positionBytes: number, bytes: Uint8Array, source: ByteSource): Promise<void>
   /** `write` behind `receivedBytes`, from nobody in particular. */
   append(bytes: Uint8Array): Promise<void>
+  /** Of an open-ended one: what is here from the start without a gap is all of it. To be called before `verify`. */
+  end(): void
   /** As OpenBlob.read, of bytes that are here: fewer than asked also where a gap begins, and 0 inside of one. */
   read(buffer: Uint8Array, positionBytes: number): Promise<number>
   /**
@@ -177,7 +187,7 @@ export interface BlobStore extends Audited {
   suspended(): Iterable<SuspendedBlob>
   /** Removes leftovers that were not touched since then, ms since 1970; answers the bytes freed. */
   reclaim(untouchedSinceMs: number): Promise<number>
-  /** How large the files under way will be when they are whole, together. In memory. */
+  /** How large the files under way will be when they are whole, together; open-ended ones as they are now. In memory. */
   readonly receivingBytes: number
   /** Room for new blobs: what the disk has free, without what flights under way are promised and a small reserve. */
   freeBytes(): Promise<number>

@@ -178,7 +178,7 @@ export class DiskBlobStore implements BlobStore {
 
   async #startPartial(expected: ExpectedBlob, name: string | undefined): Promise<DiskPartialBlob> {
     const hereBytes = name === undefined ? 0 : this.#partialFiles.bytesLeftOf(name)
-    await this.#checkRoom(expected.sizeBytes - hereBytes)
+    await this.#checkRoom(expected.isOpenEnded ? 0 : expected.sizeBytes - hereBytes)
     const place =
       name === undefined
         ? await this.#partialFiles.createAnonymous()
@@ -212,7 +212,7 @@ export class DiskBlobStore implements BlobStore {
 
   get receivingBytes(): number {
     let sizeBytes = 0
-    for (const { expected } of this.#partials) sizeBytes += expected.sizeBytes
+    for (const { foreseenBytes } of this.#partials) sizeBytes += foreseenBytes
     return sizeBytes
   }
 

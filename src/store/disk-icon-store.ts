@@ -84,6 +84,21 @@ export class DiskIconStore implements IconStore {
     })
   }
 
+  async forget(uuid: Uuid): Promise<void> {
+    await this.#writing.run(async () => {
+      const contentType = this.#types.get(uuid)
+      if (!contentType) return
+      try {
+        await this.#fileSystem.remove(this.#pathOf(uuid, contentType))
+        await this.#fileSystem.remove(this.#sumPathOf(uuid, contentType))
+        await this.#fileSystem.syncDirectory(this.#directory)
+        this.#types.delete(uuid)
+      } catch (cause) {
+        throw storeFailure(`cannot forget the icon of image ${uuid}`, cause)
+      }
+    })
+  }
+
   async audit(): Promise<readonly Flaw[]> {
     const flaws: Flaw[] = []
     for (const [uuid, contentType] of [...this.#types]) {

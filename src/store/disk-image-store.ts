@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { isImageRecord, manifestOfRecord } from '../images/image-record.js'
 import { fromStored, type StoredManifest, toStored } from '../images/stored-manifest.js'
 import { parseUuid, type Uuid } from '../images/uuid.js'
 import { forEachConcurrently } from '../parts/for-each-concurrently.js'
@@ -13,8 +14,8 @@ import { openSealedJson, sealJson } from './sealed-json.js'
 import { storeFailure } from './store-failure.js'
 import { ensureDirectory, readWhole, writeWhole } from './whole-files.js'
 
-/** A manifest is at most 1 MiB, and its JSON stands in JSON here. */
-const FILE_LIMIT_BYTES = 4 * 1024 * 1024
+/** A manifest is at most 1 MiB, and its JSON stands in JSON here; of an image of our own there is a record of that size too. */
+const FILE_LIMIT_BYTES = 8 * 1024 * 1024
 const READS_AT_A_TIME = 32
 
 /** `images/<uuid>.json`: a HeldImage as it is, but for its manifest, which is in its form for rest. */
@@ -146,10 +147,12 @@ export class DiskImageStore implements ImageStore {
     const text = await readWhole(this.#fileSystem, join(this.#directory, name), FILE_LIMIT_BYTES)
     const atRest = text && (openSealedJson(text) as ImageAtRest | undefined)
     if (!atRest) return undefined
-    const manifest = fromStored(atRest.manifest)
+    const { files, heldSinceMs, upstream, publication } = atRest
+    if (publication !== undefined && !isImageRecord(publication.record)) return undefined
+    // The record says more than the text that is served: by which flags the image is listed.
+    const manifest = publication ? manifestOfRecord(publication.record) : fromStored(atRest.manifest)
     if (manifest.uuid !== uuid) return undefined
-    const { files, heldSinceMs, upstream } = atRest
-    return { manifest, files, heldSinceMs, upstream }
+    return { manifest, files, heldSinceMs, upstream, ...(publication && { publication }) }
   }
 }
 

@@ -57,7 +57,7 @@ export interface PartialOwner {
  * here before us, what the worker reads is the only digest there is.
  */
 export class DiskPartialBlob implements PartialBlob {
-  readonly expected: ExpectedBlob
+  #expected: ExpectedBlob
   readonly #place: PartialPlace
   readonly #file: OpenedFile
   readonly #owner: PartialOwner
@@ -85,7 +85,7 @@ export class DiskPartialBlob implements PartialBlob {
   #closing: Promise<void> | undefined
 
   constructor(expected: ExpectedBlob, place: PartialPlace, owner: PartialOwner) {
-    this.expected = expected
+    this.#expected = expected
     this.#place = place
     this.#file = place.file
     this.#owner = owner
@@ -96,8 +96,17 @@ export class DiskPartialBlob implements PartialBlob {
     else this.#hash = createHash(this.#algorithm)
   }
 
+  get expected(): ExpectedBlob {
+    return this.#expected
+  }
+
   get receivedBytes(): number {
     return this.#place.extents.prefixBytes
+  }
+
+  /** What it will have of the disk when it is whole, as far as that can be known. */
+  get foreseenBytes(): number {
+    return this.#expected.isOpenEnded ? this.#place.extents.totalBytes : this.#expected.sizeBytes
   }
 
   get extents(): readonly Extent[] {
@@ -106,7 +115,7 @@ export class DiskPartialBlob implements PartialBlob {
 
   /** Bytes it will still want of the disk. */
   get awaitedBytes(): number {
-    return this.#discarding || this.#isKept ? 0 : this.expected.sizeBytes - this.#place.extents.totalBytes
+    return this.#discarding || this.#isKept ? 0 : this.foreseenBytes - this.#place.extents.totalBytes
   }
 
   /** Whether its place will soon be free for the next one, and when. */
@@ -162,6 +171,12 @@ export class DiskPartialBlob implements PartialBlob {
     }
     await this.#writeDown((journal) => journal.add(extent))
     await this.#syncWhenDue(bytes.length)
+  }
+
+  end(): void {
+    if (!this.#expected.isOpenEnded) throw new Error(`end was called of ${this.#name}, whose size is promised`)
+    const { digests } = this.#expected
+    this.#expected = { sizeBytes: this.receivedBytes, digests, isOnce: true }
   }
 
   async read(buffer: Uint8Array, positionBytes: number): Promise<number> {
@@ -355,7 +370,7 @@ export class DiskPartialBlob implements PartialBlob {
   }
 
   get #isWhole(): boolean {
-    return this.receivedBytes === this.expected.sizeBytes
+    return !this.expected.isOpenEnded && this.receivedBytes === this.expected.sizeBytes
   }
 
   #mustBeWhole(what: string): void {

@@ -1,9 +1,13 @@
+import type { ImageRecord } from '../images/image-record.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Audited } from './audit-store.js'
 import type { Extent } from './blob-store.js'
 
-/** An image whose files are all kept: enough to serve it with every upstream dead and the index deleted. */
+/**
+ * An image whose files are all kept, or one of our own in any state: enough to serve it with every upstream dead and the index
+ * deleted.
+ */
 export interface HeldImage {
   readonly manifest: Manifest
   /** Per entry of `manifest.files`, which blob it is, and how it came to be. */
@@ -17,12 +21,16 @@ export interface HeldImage {
 
 /** What we know of an image that was published here, besides its manifest. */
 export interface Publication {
-  /** The complete manifest as the reference would store it, `activated` and all, as JSON. */
-  readonly record: Readonly<Record<string, unknown>>
+  /** The complete manifest as the reference would store it, `activated` and all, as JSON. What `manifest` is made of. */
+  readonly record: ImageRecord
   /** The user who created it, and who changed it last. */
   readonly createdBy: string
   readonly changedBy: string
   readonly changedMs: number
+  /** Of an image that is being brought here from another server: which one, until it is active. */
+  readonly importingFrom?: string | undefined
+  /** The uuid it had until now, while the record under that uuid is still to be removed. */
+  readonly replaces?: Uuid | undefined
 }
 
 export interface HeldFile {
@@ -61,6 +69,8 @@ export interface IconStore extends Audited {
   /** A damaged one is set aside, and answered as if there were none. */
   get(uuid: Uuid): Promise<KeptIcon | undefined>
   keep(uuid: Uuid, icon: { readonly contentType: IconType; readonly bytes: Buffer }): Promise<KeptIcon>
+  /** Durable when it resolves. Harmless where there is none. */
+  forget(uuid: Uuid): Promise<void>
 }
 
 export type IconType = 'image/jpeg' | 'image/gif' | 'image/png'

@@ -22,9 +22,12 @@ export interface PartialPlace {
   readonly directory: string | undefined
 }
 
-/** The name under which a file is resumed; `undefined` for one without a digest, which nobody could recognise. */
-export function resumableName({ digests, sizeBytes }: ExpectedBlob): string | undefined {
-  const digest = strongestDigest(digests)
+/**
+ * The name under which a file is resumed; `undefined` for one without a digest, which nobody could recognise, and for one that
+ * comes only once.
+ */
+export function resumableName({ digests, isOnce, sizeBytes }: ExpectedBlob): string | undefined {
+  const digest = isOnce ? undefined : strongestDigest(digests)
   return digest && `${formatDigest(digest).replace(':', '-')}-${sizeBytes}`
 }
 

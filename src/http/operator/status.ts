@@ -1,10 +1,10 @@
-import type { KeepingStatus, Mirror, UpstreamStatus } from '../../mirror/mirror.js'
+import type { ImportStatus, KeepingStatus, Mirror, UpstreamStatus } from '../../mirror/mirror.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
 /** What is going on, for people and scripts. Times are ISO 8601 and end in `At`; absent values are null. */
 export async function status(context: Context, mirror: Mirror): Promise<void> {
-  const { upstreams, conflicts, keeping, ...rest } = mirror.status()
+  const { upstreams, conflicts, keeping, imports = [], ...rest } = mirror.status()
   const body = {
     ...rest,
     upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
@@ -17,6 +17,7 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
     })),
     conflicts: conflicts.map(({ firstSeenMs, ...conflict }) => ({ ...conflict, firstSeenAt: isoTime(firstSeenMs) })),
     keeping: keepingOf(keeping),
+    imports: imports.map(importOf),
   }
   await sendJson(context, body, { cacheControl: 'no-store' })
 }
@@ -29,6 +30,16 @@ function healthOf({ nextProbeMs, quietUntilMs, canResume, rate, ...health }: Non
     quietUntilAt: isoTime(quietUntilMs),
     canResume: canResume ?? null,
     rate: { limit: rate.limit, untilAt: isoTime(rate.untilMs) },
+  }
+}
+
+function importOf({ current, startedMs, endedMs, error, ...rest }: ImportStatus) {
+  return {
+    ...rest,
+    current: current ?? null,
+    startedAt: isoTime(startedMs),
+    endedAt: isoTime(endedMs),
+    error: error ?? null,
   }
 }
 

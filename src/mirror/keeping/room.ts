@@ -107,6 +107,7 @@ export class Room {
 
   /** A file that is left half done needs only the other half. */
   async #makeRoomFor(expected: ExpectedBlob): Promise<boolean> {
+    if (expected.isOpenEnded) return await this.#makeRoom(0)
     const own = [...this.#options.store.blobs.suspended()].find((left) => isSameFile(left.expected, expected))
     return await this.#makeRoom(Math.max(0, expected.sizeBytes - (own?.sizeOnDiskBytes ?? 0)), own)
   }
@@ -222,7 +223,9 @@ export class Room {
     const images: KeptImage[] = []
     const add = (manifest: Manifest, refs: readonly BlobRef[]) => {
       const { uuid } = manifest
-      const mustStay = busy.has(uuid) || needed.has(uuid) || this.#isPinned(manifest)
+      // Of what was published here there may be no other copy in the world.
+      const isOurs = store.images.get(uuid)?.publication !== undefined
+      const mustStay = isOurs || busy.has(uuid) || needed.has(uuid) || this.#isPinned(manifest)
       const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
       images.push({ uuid, ancestors: this.#ancestorsOf(manifest), blobs: refs, lastUsedMs, mustStay })
     }
@@ -262,6 +265,7 @@ export class Room {
 }
 
 function isSameFile(a: ExpectedBlob, b: ExpectedBlob): boolean {
+  if (a.isOnce || b.isOnce) return false
   const [digestOfA, digestOfB] = [strongestDigest(a.digests), strongestDigest(b.digests)]
   if (!digestOfA || !digestOfB || a.sizeBytes !== b.sizeBytes) return false
   return formatDigest(digestOfA) === formatDigest(digestOfB)
