@@ -1,9 +1,11 @@
 import { dirname, resolve } from 'node:path'
+import { checkUserFiles } from './config/check-user-files.js'
 import { applyEnvironment } from './config/environment.js'
 import { checkAcross, explainIssues } from './config/explain.js'
 import { formatPath, formatValue, type Problem } from './config/problem.js'
 import { contentFiles, type Quota, type Settings, settingsSchema } from './config/schema.js'
 import { leavesOf, withDefaults } from './config/walk-schema.js'
+import { withoutHashes } from './config/without-hashes.js'
 import { parseYamlText } from './config/yaml-text.js'
 import { MirrorError } from './errors.js'
 import type { RatePlan } from './parts/rate-plan.js'
@@ -26,6 +28,14 @@ export interface Config {
   readonly listen: readonly Listen[]
   /** None: no operator listener. */
   readonly operator: readonly Listen[]
+  /** What it means that an image is not public: nothing, or that only users see it. */
+  readonly mode: Settings['mode']
+  /** Who may read. */
+  readonly read: Settings['read']
+  readonly publish: {
+    /** Who may publish, and who may read where that is not open. */
+    readonly users: readonly UserConfig[]
+  }
   /** Absolute. */
   readonly dataDirectory: string
   /** `undefined`: only the disk sets a limit. */
@@ -47,7 +57,7 @@ export interface Config {
   readonly upstreams: readonly UpstreamConfig[]
   readonly log: Settings['log']
   readonly limits: { readonly listBytes: number }
-  /** All of the above as a file would say it: every key by its name, environment and defaults included. */
+  /** All of the above as a file would say it: every key by its name, environment and defaults included; hashes left out. */
   readonly settings: unknown
 }
 
@@ -81,6 +91,17 @@ export interface UpstreamConfig
   readonly fileHosts: readonly string[]
 }
 
+/** Somebody we know, and what they prove it with. Paths are absolute; what is in them may change while we run. */
+export interface UserConfig {
+  readonly name: string
+  readonly isReadOnly: boolean
+  readonly passwordFile: string | undefined
+  readonly passwordHash: Secret | undefined
+  readonly tokenFile: string | undefined
+  readonly tokenHash: Secret | undefined
+  readonly sshKeyFiles: readonly string[]
+}
+
 export interface ConfigSource {
   /** Where `text` was read; relative paths in it start from its directory. */
   readonly path: string
@@ -111,9 +132,10 @@ export async function loadConfig({ path, text, environment, readFile }: ConfigSo
     ...explainIssues(parsed.error?.issues ?? [], settingsSchema, data),
     ...checkAcross(data),
     ...files.problems,
+    ...checkUserFiles(data, files.contents),
   ]
   if (parsed.data && problems.length === 0 && complaints.length === 0) {
-    return deepFreeze(makeConfig(path, parsed.data, files.contents, withDefaults(settingsSchema, data)))
+    return deepFreeze(makeConfig(path, parsed.data, files.contents, withoutHashes(withDefaults(settingsSchema, data))))
   }
 
   const lines = problems.map((problem) => {
@@ -130,7 +152,7 @@ export async function loadConfig({ path, text, environment, readFile }: ConfigSo
 
 /**
  * The config as its file would say it, every key named, with defaults and environment: it can be pasted into that file.
- * Paths stand as they were written. It has no secrets, since a file names only where they are.
+ * Paths stand as they were written. It has no secrets: a file names only where they are, and hashes are not shown.
  */
 export function describeConfig(config: Config): unknown {
   return config.settings
@@ -219,11 +241,28 @@ function makeConfig(
     }
   })
 
+  const pathOf = (file: string | undefined) => (file === undefined ? undefined : resolve(directory, file))
+  const hidden = (hash: string | undefined) => (hash === undefined ? undefined : new Secret(hash))
+  const users = settings.publish.users.map(
+    (user): UserConfig => ({
+      name: user.name,
+      isReadOnly: user.readOnly,
+      passwordFile: pathOf(user.passwordFile),
+      passwordHash: hidden(user.passwordHash),
+      tokenFile: pathOf(user.tokenFile),
+      tokenHash: hidden(user.tokenHash),
+      sshKeyFiles: user.sshKeys.map((file) => resolve(directory, file)),
+    }),
+  )
+
   const { scrub } = settings
   return {
     path,
     listen: settings.listen.map(listenOf),
     operator: settings.operator.map(listenOf),
+    mode: settings.mode,
+    read: settings.read,
+    publish: { users },
     dataDirectory: resolve(directory, settings.data),
     quota: settings.quota,
     pins: settings.pins,

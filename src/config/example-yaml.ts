@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import type { z } from 'zod'
-import { examples, settingsSchema } from './schema.js'
-import { defaultOf, elementOf, keysOf } from './walk-schema.js'
+import { commentedOut, examples, settingsSchema } from './schema.js'
+import { bareSchema, defaultOf, elementOf, keysOf } from './walk-schema.js'
 
 const HEAD = `# yaml-language-server: $schema=./schema.json
 #
@@ -36,6 +36,10 @@ function valueLines(key: string, schema: z.ZodType, indent: string): string[] {
   if (element && keysOf(element)) {
     // The first line of an entry carries the dash, whether it is a comment or a key; YAML takes both.
     const entry = keyBlocks(element, `${indent}    `).join('\n\n')
+    if (commentedOut.has(bareSchema(schema) as z.ZodArray)) {
+      const lines = [`${indent}${key}:`, `${indent}  -`, ...entry.split('\n')]
+      return [`${indent}${key}: []`, ...lines.map((line) => `${indent}# ${line.slice(indent.length)}`.trimEnd())]
+    }
     return [`${indent}${key}:`, `${indent}  -`, entry]
   }
   const example = exampleOf(schema)

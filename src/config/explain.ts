@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { closestWord } from '../parts/closest-word.js'
+import { usersOf } from './check-user-files.js'
 import { formatPath, formatValue, type Path, type Problem, valueAt } from './problem.js'
 import { bareSchema, formsOf, isMapping, keysOf } from './walk-schema.js'
 
@@ -32,8 +33,20 @@ function explain(issue: Issue, schema: z.ZodType, data: unknown): Problem[] {
     return issue.keys.map((key) => ({ path: [...path, key], isKey: true, complaint: unknownKey(key, known) }))
   }
   const value = valueAt(data, path)
-  const found = value === undefined || value === null ? 'found nothing' : `found ${formatValue(value)}`
+  const found = value === undefined || value === null ? 'found nothing' : `found ${shown(path, value)}`
   return [{ path, complaint: `${found}; right is ${issue.message}` }]
+}
+
+/** Users' entries whose values may stand in a message. In any other place somebody may have written a password. */
+const SHOWN_OF_USERS = ['name', 'passwordFile', 'tokenFile', 'sshKeys', 'readOnly']
+
+function shown(path: Path, value: unknown): string {
+  const isScalar = typeof value !== 'object' || value === null
+  const [top, users, index, key] = path
+  const mayBeSecret =
+    top === 'publish' &&
+    (!isScalar || users !== 'users' || index === undefined || !SHOWN_OF_USERS.includes(String(key)))
+  return mayBeSecret ? 'something else, which is not shown' : formatValue(value)
 }
 
 function unknownKey(key: string, known: readonly string[]): string {
@@ -90,6 +103,38 @@ export function checkAcross(data: unknown): Problem[] {
       ...pairMissing(upstream, path, 'cert', 'key'),
       ...pairMissing(upstream, path, 'username', 'passwordFile'),
     )
+  }
+  return [...problems, ...checkUsers(data)]
+}
+
+function checkUsers(data: unknown): Problem[] {
+  const problems: Problem[] = []
+  const users = usersOf(data)
+  const seen = new Map<unknown, number>()
+  for (const [index, user] of users.entries()) {
+    if (!isMapping(user)) continue
+    const path = ['publish', 'users', index]
+    const earlier = seen.get(user.name)
+    if (typeof user.name === 'string' && earlier !== undefined) {
+      const complaint = `found ${formatValue(user.name)}, as in ${formatPath(['publish', 'users', earlier])}; right is a name of its own`
+      problems.push({ path: [...path, 'name'], complaint })
+    } else seen.set(user.name, index)
+    for (const [one, other] of [
+      ['passwordFile', 'passwordHash'],
+      ['tokenFile', 'tokenHash'],
+    ] as const) {
+      if (user[one] === undefined || user[other] === undefined) continue
+      problems.push({ path: [...path, other], isKey: true, complaint: `found ${one} too; right is one of them` })
+    }
+    const proofs = [user.passwordFile, user.passwordHash, user.tokenFile, user.tokenHash, user.sshKeys]
+    if (!proofs.some((proof) => proof !== undefined && !(Array.isArray(proof) && proof.length === 0))) {
+      const complaint =
+        'found nothing to prove it with; right is at least one of passwordFile, passwordHash, tokenFile, tokenHash, sshKeys'
+      problems.push({ path, complaint })
+    }
+  }
+  if (isMapping(data) && data.read === 'users' && users.length === 0) {
+    problems.push({ path: ['read'], complaint: 'found "users", and publish.users is empty; right is open, or a user' })
   }
   return problems
 }

@@ -2,9 +2,11 @@ import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
 import { parseFilter } from '../images/filter.js'
 import { parseUuid } from '../images/uuid.js'
+import { parseTokenHash } from '../parts/access-token.js'
 import { DURATION_FORM, parseDuration } from '../parts/parse-duration.js'
 import { parseRate, RATE_FORM } from '../parts/parse-rate.js'
 import { parseSize, SIZE_FORM } from '../parts/parse-size.js'
+import { PASSWORD_HASH_FORM, parsePasswordHash } from '../parts/password-hash.js'
 import { type RatePlan, type RateWindow, steadyPlan } from '../parts/rate-plan.js'
 import { parseWeeklyWindow, WINDOW_FORM } from '../parts/weekly-window.js'
 import { ADDRESS_FORM, isAddress } from './address.js'
@@ -19,6 +21,9 @@ import { ADDRESS_FORM, isAddress } from './address.js'
 
 /** YAML for the example file, of keys whose default does not show what they look like. */
 export const examples = z.registry<{ example: string }>()
+
+/** Lists of mappings whose entry stands behind a # in the example file, since any entry would mean something. */
+export const commentedOut = z.registry<{ isCommentedOut: true }>()
 
 /** Keys that hold the path of a file whose content is needed: it is read when the config is loaded. */
 export const contentFiles = z.registry<{ isRead: true }>()
@@ -355,6 +360,54 @@ const upstreamSchema = z.strictObject(
   'a mapping with at least name and url',
 )
 
+const TOKEN_HASH_FORM = 'a hash as "imgapi-mirror user make-token" prints it (sha256: and 64 hex digits)'
+
+const userSchema = z.strictObject(
+  {
+    name: text(
+      'a name of letters, digits, ".", "_", "@" and "-", at most 64, the first a letter or digit',
+      /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/,
+    )
+      .register(examples, { example: 'builder' })
+      .describe('Who it is, in logs and in the record of what was published. Unique.'),
+    passwordFile: file()
+      .register(examples, { example: './builder.password' })
+      .optional()
+      .describe(
+        'For HTTP Basic, which is all that imgadm can do: http://builder:...@mirror. File with the password, or with its hash as passwordHash has it; one line end at its end is not part of it. Anyone between can read it unless listen has TLS.',
+      ),
+    passwordHash: z
+      .string(PASSWORD_HASH_FORM)
+      .refine((hash) => parsePasswordHash(hash) !== undefined, PASSWORD_HASH_FORM)
+      .register(examples, { example: 'scrypt:16384:8:5:...' })
+      .optional()
+      .describe('Instead of passwordFile: what "imgapi-mirror user hash-password" prints.'),
+    tokenFile: file()
+      .register(examples, { example: './builder.token' })
+      .optional()
+      .describe(
+        'For "Authorization: Bearer", or instead of a password. File with a token of 24 characters or more, as "imgapi-mirror user make-token" makes it, or with its hash (sha256:...).',
+      ),
+    tokenHash: z
+      .string(TOKEN_HASH_FORM)
+      .refine((hash) => parseTokenHash(hash) !== undefined, TOKEN_HASH_FORM)
+      .register(examples, { example: 'sha256:...' })
+      .optional()
+      .describe('Instead of tokenFile: the hash alone.'),
+    sshKeys: z
+      .array(file(), 'a list of files')
+      .register(examples, { example: '[./builder.pub]' })
+      .prefault([])
+      .describe(
+        'For HTTP Signature, as sdc-clients do it. Files of public keys as OpenSSH writes them, one or more each: RSA of 2048 bits or more, ECDSA, Ed25519; no DSA.',
+      ),
+    readOnly: flag
+      .default(false)
+      .describe('true: may read, where reading is for users or images are private, but change nothing.'),
+  },
+  'a mapping of name and at least one of passwordFile, passwordHash, tokenFile, tokenHash and sshKeys',
+)
+
 export const settingsSchema = z.strictObject(
   {
     listen: listeners(1)
@@ -367,6 +420,29 @@ export const settingsSchema = z.strictObject(
       .describe(
         'For operators only: health, status and metrics. Same forms as listen; an empty list turns it off. Nobody is asked who they are: keep it where only operators reach it.',
       ),
+    mode: oneOf('public', 'private')
+      .default('public')
+      .describe(
+        'What "public": false in a manifest means. public: nothing; every image is for everybody who may read, and images published here must be public. private: images that are not public are seen by users alone; to others they do not exist.',
+      ),
+    read: oneOf('open', 'users')
+      .default('open')
+      .describe('Who may read. open: everybody. users: only those of publish.users, whatever they ask for.'),
+    publish: z
+      .strictObject(
+        {
+          users: z
+            .array(userSchema, 'a list of users')
+            .register(commentedOut, { isCommentedOut: true })
+            .prefault([])
+            .describe(
+              'Who may publish. Nobody without an entry here. Their files are read again at POST /authkeys/reload.',
+            ),
+        },
+        'a mapping with the key users',
+      )
+      .prefault({})
+      .describe('Images of our own making, and who may make them.'),
     data: text('the path of a directory, relative to the directory of the config file', /^[^\0]+$/)
       .default('./data')
       .describe('Directory for everything we keep. One process owns it. Give it the disk that holds the images.'),

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
+import { NOBODY, type Viewer } from '../images/viewer.js'
 import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
@@ -27,6 +28,8 @@ export interface RequestState {
   principal: Principal | undefined
   /** The whole answer is out, although its request may not be over. */
   isAnswered: boolean
+  /** What they may see: until somebody has looked, what nobody in particular may. */
+  viewer: Viewer
 }
 
 export type Context = Koa.ParameterizedContext<RequestState>
@@ -63,6 +66,7 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.sentBytes = 0
     state.principal = undefined
     state.isAnswered = false
+    state.viewer = NOBODY
     context.url = withoutOrigin(req.url ?? '/')
     state.body = new RequestBody(req, res, options.bodyBounds)
     // Nobody takes the body of a reading; left unread it would hide that its sender has gone.

@@ -6,7 +6,8 @@ export interface Principal {
 }
 
 /**
- * Who may. Every method remembers whom it found in `context.state.principal`, for the log and for what is shown.
+ * Who may. Every method but `reload` leaves in `context.state` whom it found (`principal`) and what they may see (`viewer`):
+ * what is not public must not be answered before.
  *
  * Refusals: 401 with a challenge when a proof is missing or wrong, 403 when who asks may not, 429 with Retry-After after
  * too many wrong proofs.
