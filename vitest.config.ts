@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -7,6 +8,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // One more than there are cores: most tests wait for servers and timers, not for the processor.
+    maxWorkers: availableParallelism() + 1,
     coverage: { provider: 'v8', include: ['src/**'] },
   },
 })
