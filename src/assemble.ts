@@ -6,6 +6,7 @@ import { MirrorError } from './errors.js'
 import { makeClientApp } from './http/client-app.js'
 import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
+import { Channels } from './mirror/channels.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
 import { systemClock } from './parts/clock.js'
 import { diskSizeBytes } from './parts/disk-size.js'
@@ -54,11 +55,15 @@ export async function assemble({ config, log, environment, version }: AssembleOp
         )
     closers.push(async () => void (await Promise.all(upstreams.map((upstream) => upstream.close()))))
 
+    const fillings = config.upstreams.map(
+      ({ name, channel, intoChannels }) => [name, { channel, into: intoChannels }] as const,
+    )
     const mirror = await PullThroughMirror.start({
       store,
       upstreams,
       connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
       precedence: config.upstreams.map(({ name }) => name),
+      channels: new Channels(config.channels, new Map(fillings)),
       isOffline: config.isOffline,
       withdrawn: config.withdrawn,
       refreshMs: config.refreshMs,
@@ -125,7 +130,7 @@ function openUpstream(
   upstream: UpstreamConfig,
   { config, ...given }: AssembleOptions & { counters: Counters; totalBandwidth: Bandwidth },
 ): GuardedUpstream {
-  const { connections, key, password, requests, ...plain } = upstream
+  const { connections, intoChannels: _ours, key, password, requests, ...plain } = upstream
   const { listBytes } = config.limits
   return makeUpstream({
     ...plain,

@@ -53,6 +53,8 @@ export interface Config {
   readonly maxAncestry: number
   /** Of all upstreams together. */
   readonly rate: RatePlan
+  /** None: a mirror without channels. At most one is the default. */
+  readonly channels: readonly { readonly name: string; readonly description: string; readonly isDefault: boolean }[]
   /** Order is precedence. */
   readonly upstreams: readonly UpstreamConfig[]
   readonly log: Settings['log']
@@ -71,6 +73,7 @@ export interface UpstreamConfig
       | 'name'
       | 'type'
       | 'url'
+      | 'intoChannels'
       | 'include'
       | 'exclude'
       | 'insecure'
@@ -80,6 +83,7 @@ export interface UpstreamConfig
       | 'allowMissingDigest'
     >
   > {
+  /** As `channel` or the url says it. */
   readonly channel: string | undefined
   readonly username: string | undefined
   readonly password: Secret | undefined
@@ -231,7 +235,7 @@ function makeConfig(
     const password = contents.get(`${where}.passwordFile`)?.replace(/\r?\n$/, '')
     return {
       ...rest,
-      channel: upstream.channel,
+      channel: upstream.channel ?? (upstream.url.searchParams.get('channel') || undefined),
       username: upstream.username,
       password: password === undefined ? undefined : new Secret(password),
       ca: contents.get(`${where}.ca`),
@@ -276,6 +280,7 @@ function makeConfig(
     missTtlMs: settings.missTtl,
     maxAncestry: settings.maxAncestry,
     rate: settings.rate,
+    channels: settings.channels.map(({ default: isDefault, ...channel }) => ({ ...channel, isDefault })),
     upstreams,
     log: settings.log,
     limits: { listBytes: settings.limits.list },

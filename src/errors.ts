@@ -14,6 +14,8 @@ export type FailureCode =
   | 'ANCESTRY_BROKEN'
   /** A client's request has a parameter that means nothing; `fields` says which. */
   | 'QUERY_INVALID'
+  /** A request names a channel that this mirror does not have, or none where none is the default. */
+  | 'CHANNEL_UNKNOWN'
   /** What was asked for is not for anonymous clients. */
   | 'UNAUTHORIZED'
   /** Somebody's manifest breaks the rules of IMGAPI in a way that cannot be repaired. */

@@ -33,7 +33,7 @@ function valueLines(key: string, schema: z.ZodType, indent: string): string[] {
   if (keysOf(schema)) return [`${indent}${key}:`, keyBlocks(schema, `${indent}  `).join('\n\n')]
 
   const element = elementOf(schema)
-  if (element && keysOf(element)) {
+  if (element && keysOf(element) && exampleOf(schema) === undefined) {
     // The first line of an entry carries the dash, whether it is a comment or a key; YAML takes both.
     const entry = keyBlocks(element, `${indent}    `).join('\n\n')
     if (commentedOut.has(bareSchema(schema) as z.ZodArray)) {

@@ -77,6 +77,7 @@ export function checkAcross(data: unknown): Problem[] {
   const upstreams = isMapping(data) && Array.isArray(data.upstreams) ? data.upstreams : []
   const seen = new Map<unknown, number>()
 
+  problems.push(...checkChannels(data, upstreams))
   for (const [index, upstream] of upstreams.entries()) {
     if (!isMapping(upstream)) continue
     const path = ['upstreams', index]
@@ -92,12 +93,10 @@ export function checkAcross(data: unknown): Problem[] {
       const complaint = 'found a channel; right is none, as servers of type dsapi have no channels'
       problems.push({ path: [...path, 'channel'], isKey: true, complaint })
     }
-    if (typeof channel === 'string' && typeof url === 'string' && URL.canParse(url)) {
-      const inUrl = new URL(url).searchParams.get('channel')
-      if (inUrl !== null && inUrl !== channel) {
-        const complaint = `found ${formatValue(channel)}, but url says channel=${inUrl}; right is to name it once`
-        problems.push({ path: [...path, 'channel'], complaint })
-      }
+    const inUrl = channelIn(url)
+    if (typeof channel === 'string' && inUrl !== undefined && inUrl !== channel) {
+      const complaint = `found ${formatValue(channel)}, but url says channel=${inUrl}; right is to name it once`
+      problems.push({ path: [...path, 'channel'], complaint })
     }
     problems.push(
       ...pairMissing(upstream, path, 'cert', 'key'),
@@ -137,6 +136,54 @@ function checkUsers(data: unknown): Problem[] {
     problems.push({ path: ['read'], complaint: 'found "users", and publish.users is empty; right is open, or a user' })
   }
   return problems
+}
+
+/** Channels have names of their own, at most one is the default, and every upstream fills one that there is. */
+function checkChannels(data: unknown, upstreams: readonly unknown[]): Problem[] {
+  const problems: Problem[] = []
+  const channels = isMapping(data) && Array.isArray(data.channels) ? data.channels.filter(isMapping) : []
+  const names = channels.map(({ name }) => name)
+  const ours = channels.length === 0 ? 'none, as there are no channels' : `one of ${names.join(', ')}`
+  const defaultAt = channels.findIndex((channel) => channel.default === true)
+  for (const [index, { name, default: isDefault }] of channels.entries()) {
+    const path = ['channels', index]
+    const earlier = names.indexOf(name)
+    if (typeof name === 'string' && earlier < index) {
+      const complaint = `found ${formatValue(name)}, as in ${formatPath(['channels', earlier])}; right is a name of its own`
+      problems.push({ path: [...path, 'name'], complaint })
+    }
+    if (isDefault === true && defaultAt < index) {
+      const complaint = `found a second default, besides ${formatPath(['channels', defaultAt])}; right is one at most`
+      problems.push({ path: [...path, 'default'], complaint })
+    }
+  }
+  for (const [index, upstream] of upstreams.entries()) {
+    if (!isMapping(upstream)) continue
+    const path = ['upstreams', index]
+    const into = Array.isArray(upstream.intoChannels) ? upstream.intoChannels : []
+    for (const [place, name] of into.entries()) {
+      if (names.includes(name)) continue
+      const complaint = `found ${formatValue(name)}; right is ${ours}`
+      problems.push({ path: [...path, 'intoChannels', place], complaint })
+    }
+    if (channels.length === 0 || into.length > 0) continue
+    const channel = upstream.channel ?? channelIn(upstream.url)
+    if (channel === undefined && defaultAt < 0) {
+      const complaint = 'goes nowhere, as no channel is the default; right is to say where, with intoChannels'
+      problems.push({ path, complaint })
+    }
+    if (typeof channel === 'string' && channel !== '*' && !names.includes(channel)) {
+      const complaint = `found ${formatValue(channel)}, which is no channel of ours to go into; right is ${ours}, or to say where, with intoChannels`
+      problems.push({ path: upstream.channel === undefined ? [...path, 'url'] : [...path, 'channel'], complaint })
+    }
+  }
+  return problems
+}
+
+function channelIn(url: unknown): string | undefined {
+  return typeof url === 'string' && URL.canParse(url)
+    ? new URL(url).searchParams.get('channel') || undefined
+    : undefined
 }
 
 function pairMissing(mapping: Record<string, unknown>, path: Path, one: string, other: string): Problem[] {

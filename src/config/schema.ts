@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
+import { CHANNEL_NAME } from '../images/channel-names.js'
 import { parseFilter } from '../images/filter.js'
 import { parseUuid } from '../images/uuid.js'
 import { parseTokenHash } from '../parts/access-token.js'
@@ -269,6 +270,21 @@ const timeouts = z.strictObject(
   'a mapping of connect, headers and stall',
 )
 
+const CHANNEL_FORM = 'a name of lower-case letters, digits, "_" and "-", at most 64, the first a letter'
+
+const channelName = text(CHANNEL_FORM, CHANNEL_NAME)
+
+const channelSchema = z.strictObject(
+  {
+    name: channelName.describe('What clients ask for, as in ?channel=release.'),
+    description: text('a text', /^[^\0]*$/)
+      .default('')
+      .describe('For people.'),
+    default: flag.default(false).describe('true for the channel of those who name none. At most one.'),
+  },
+  'a mapping of name, description and default',
+)
+
 const upstreamSchema = z.strictObject(
   {
     name: text(
@@ -289,11 +305,18 @@ const upstreamSchema = z.strictObject(
       .describe(
         'imgapi: the address of the server, as for imgadm sources. dsapi: the address of the list, for instance http://datasets.example.com/datasets. Credentials do not belong here: see username.',
       ),
-    channel: text('the name of a channel', /^[^\s/?#&]+$/)
+    channel: text('the name of a channel, or "*" for all of them', /^[^\s/?#&]+$/)
       .register(examples, { example: 'release' })
       .optional()
       .describe(
-        'Which channel of the server to mirror (imgapi only). Without it, the one the server takes as default.',
+        'Which channel of the server to mirror (imgapi only). Without it, the one the server takes as default. "*" mirrors all of them. A server may be an upstream several times, with different channels.',
+      ),
+    intoChannels: z
+      .array(channelName, 'a list of names of channels')
+      .register(examples, { example: '["release", "staging"]' })
+      .prefault([])
+      .describe(
+        'On a mirror with channels: which of ours its images go into. Without it, those of channel: release go into our release, those of channel: "*" into the channels they are in there, as far as we have them, and all others into our default channel.',
       ),
     include: filters()
       .register(examples, { example: '["os=smartos", "name=~base"]' })
@@ -520,6 +543,16 @@ export const settingsSchema = z.strictObject(
     rate: rate().describe(
       'How fast all upstreams together may send to us: unlimited, a rate such as 20Mbit/s or 5MB/s, or rates by windows of the week, in each of which the line may also be closed. Windows begin on the days named (all, if none are) and may run across midnight; the first that fits counts. While closed, background work waits; what clients get says closed: allow (the default: at the slowest rate named) or refuse (503 with Retry-After).',
     ),
+    channels: z
+      .array(channelSchema, 'a list of channels')
+      .register(examples, {
+        example:
+          '[{name: release, description: for everyone, default: true}, {name: staging, description: to be tried}]',
+      })
+      .prefault([])
+      .describe(
+        'Channels that images are published through: clients see those of one channel, with ?channel=NAME or the default one, or of all with ?channel=*. Each has a name and a description, and one of them may be the default; without a default, clients must name one. Without any channels, nobody is asked for one. What upstreams fill them: channel and intoChannels.',
+      ),
     upstreams: z
       .array(upstreamSchema, 'a list of upstreams')
       .prefault([])

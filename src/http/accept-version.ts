@@ -1,3 +1,5 @@
+import type { Context } from './every-request.js'
+
 /**
  * The `Accept-Version` header: a range of versions as npm writes them, which must hold one of ours.
  *
@@ -8,19 +10,28 @@
 
 type Version = readonly [major: number, minor: number, patch: number]
 
-/** Those of sdc-imgapi (imgapi.md, 3.2). They differ in `channels` only, which we have none of. */
-const SERVED: readonly Version[] = [
-  [1, 0, 0],
-  [2, 0, 0],
-]
+/** Those of sdc-imgapi (imgapi.md, 3.2). They differ in one thing: only from the second on, manifests tell `channels`. */
+const FIRST: Version = [1, 0, 0]
+const SECOND: Version = [2, 0, 0]
+
+/** What a request says of versions; empty if it says nothing. restify's `X-Api-Version` is the older name of the header. */
+export function acceptedVersion(context: Context): string {
+  return context.get('Accept-Version') || context.get('X-Api-Version')
+}
 
 /** Without the header a client gets `~1`. */
 export function isVersionAccepted(header: string | undefined): boolean {
-  if (!header) return true
-  return header.split('||').some((range) => {
-    const comparators = parseRange(range)
-    return comparators !== undefined && SERVED.some((version) => comparators.every((holds) => holds(version)))
-  })
+  return !header || holdsVersion(header, FIRST) || holdsVersion(header, SECOND)
+}
+
+/** Whether the answer is to tell the channels of images. */
+export function wantsChannels(context: Context): boolean {
+  const header = acceptedVersion(context)
+  return header !== '' && holdsVersion(header, SECOND)
+}
+
+function holdsVersion(header: string, version: Version): boolean {
+  return header.split('||').some((range) => parseRange(range)?.every((holds) => holds(version)))
 }
 
 type Comparator = (version: Version) => boolean

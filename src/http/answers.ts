@@ -27,6 +27,7 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   // The nearest IMGAPI has: a remote source is bad. Not a 404, which would send clients to look for the same ring elsewhere.
   ANCESTRY_BROKEN: REMOTE_SOURCE,
   QUERY_INVALID: { status: 422, code: 'InvalidParameter' },
+  CHANNEL_UNKNOWN: { status: 422, code: 'ValidationFailed' },
   UNAUTHORIZED: { status: 401, code: 'UnauthorizedError' },
   MANIFEST_INVALID: { status: 422, code: 'ValidationFailed' },
   UPSTREAM_UNREACHABLE: REMOTE_SOURCE,

@@ -8,6 +8,8 @@ export interface Statement {
    * manifest's `path` and `url`, as JSON). `undefined` where the protocol leaves no choice.
    */
   readonly whereabouts: readonly (string | undefined)[]
+  /** The upstream's own channels that it says the image is in; `undefined` if it says nothing of channels. */
+  readonly channels?: readonly string[] | undefined
 }
 
 /** Something in an upstream's list that is no usable manifest. It does not spoil the rest of the list. */

@@ -16,6 +16,8 @@ export interface ListQuery {
   readonly tags: readonly { readonly key: string; readonly value: string }[]
   readonly billingTags: readonly string[]
   readonly account: string | undefined
+  /** As the request says it, or resolved: see `Channels.resolve`. Without it, the default channel. */
+  readonly channel?: string | undefined
   /** `undefined` for all. */
   readonly limit: number | undefined
   /** Start at this image (a uuid), or at the images of this instant and later (earlier, when descending). */

@@ -36,4 +36,9 @@ export interface Manifest {
    * text that is served, and whose SHA-1 is its Etag.
    */
   readonly json: string
+  /**
+   * Channels of this mirror that the image is in, in the order they are told; `undefined` on a mirror without channels, and
+   * of a manifest that the catalogue has not placed yet. Not in `json`, since only some clients are shown them.
+   */
+  readonly channels?: readonly string[] | undefined
 }

@@ -1,5 +1,6 @@
 import { isMirrorError, MirrorError } from '../errors.js'
 import { brief, isDeeperThan, isJsonObject, type JsonObject } from '../parts/json-object.js'
+import { readChannels } from './channel-names.js'
 import type { Statement } from './claim.js'
 import type { Digest } from './digest.js'
 import { parseRegistryDigest } from './docker/registry-digest.js'
@@ -102,9 +103,10 @@ function parse(value: unknown, { allowMissingDigest = false }: ParseOptions): Us
     files.map((file) => file.digests),
     json,
   )
+  const channels = readChannels(given.channels)
   return {
     ok: true,
-    statement: { manifest, whereabouts: files.map((file) => file.whereabouts) },
+    statement: { manifest, whereabouts: files.map((file) => file.whereabouts), ...(channels && { channels }) },
     dropped: dropped.slice(0, MAX_DROPPED).map((name) => name.slice(0, MAX_DROPPED_LENGTH)),
   }
 }

@@ -46,9 +46,17 @@ export function serializeManifest(manifest: WireManifest): string {
   return JSON.stringify(wire)
 }
 
+/**
+ * The JSON that a client is sent, compact. `channels` come last, and only for those who ask in version 2 of the API
+ * (sdc-imgapi, lib/images.js, `Image.serialize`).
+ */
+export function servedJson({ json, channels }: Manifest, showsChannels: boolean): string {
+  return showsChannels && channels ? `${json.slice(0, -1)},"channels":${JSON.stringify(channels)}}` : json
+}
+
 /** The Etag of a manifest: SHA-1, lower-case hex, of the JSON that is served. */
-export function etagOf(manifest: Manifest): string {
-  return createHash('sha1').update(manifest.json).digest('hex')
+export function etagOf(manifest: Manifest, showsChannels = false): string {
+  return createHash('sha1').update(servedJson(manifest, showsChannels)).digest('hex')
 }
 
 function serializeFile({ sha1, size, compression, dataset_guid }: WireFile): WireFile {

@@ -1,4 +1,5 @@
 import { ancestryOf } from '../images/ancestry.js'
+import { shareChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
 import { identityDifferences } from '../images/identity.js'
 import type { Manifest } from '../images/manifest.js'
@@ -6,6 +7,7 @@ import { compareByPublication } from '../images/match-query.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import type { HeldImage } from '../store/image-store.js'
+import { Channels } from './channels.js'
 import type { Conflict } from './mirror.js'
 
 export interface CatalogueOptions {
@@ -13,6 +15,8 @@ export interface CatalogueOptions {
   readonly precedence: readonly string[]
   /** Whether a held image that no upstream lists any more stays in our lists. */
   readonly withdrawn: 'list' | 'hide'
+  /** Without them, images are in none, and say nothing of channels. */
+  readonly channels?: Channels
   readonly log: Log
   readonly onConflict?: (conflict: Conflict) => void
 }
@@ -41,6 +45,8 @@ interface Held {
  * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts, as long as there is a winner.
  * - An image that an upstream stops listing is withdrawn there: it is gone from our list unless another upstream has
  *   it, or we hold it.
+ * - On a mirror with channels, an image is in those that claims put it into which agree with the winner: the ones that stand,
+ *   or, of a held image, the withdrawn ones when none stands.
  *
  * In memory only. Claims reach the disk before they reach the catalogue.
  */
@@ -49,6 +55,7 @@ export class Catalogue {
   readonly #conflicts = new Map<string, Conflict>()
   readonly #rank: ReadonlyMap<string, number>
   readonly #options: CatalogueOptions
+  readonly #channels: Channels
   #revision = 1
   #holdings = 0
   #listed: readonly Manifest[] | undefined
@@ -56,6 +63,7 @@ export class Catalogue {
 
   constructor(options: CatalogueOptions) {
     this.#options = options
+    this.#channels = options.channels ?? new Channels()
     this.#rank = new Map(options.precedence.map((name, index) => [name, index]))
   }
 
@@ -193,21 +201,47 @@ export class Catalogue {
 
   #put(uuid: Uuid, claims: readonly Claim[], held: Held | undefined): void {
     const before = this.#entries.get(uuid)
-    const entry: Entry = { claims, held, winner: chooseWinner(claims, held) }
+    const chosen = chooseWinner(claims, held)
+    const differences = claims.map(({ manifest }) => (chosen ? differencesTo(chosen.identity, manifest) : []))
+    const entry: Entry = { claims, held, winner: this.#placed(chosen, claims, differences) }
     this.#entries.set(uuid, entry)
-    this.#noteConflicts(uuid, claims, entry.winner)
+    this.#noteConflicts(uuid, claims, differences, entry.winner)
     if (before?.winner?.manifest.origin !== entry.winner?.manifest.origin) this.#origins = undefined
     const [listedBefore, listed] = [before && this.#listedForm(before), this.#listedForm(entry)]
     if (listedBefore === listed) return
     this.#listed = undefined
     // The same text heard anew is another object, and no change to whoever reads the list.
-    if (listedBefore?.json !== listed?.json) this.#revision++
+    const isSameText = listedBefore?.json === listed?.json
+    if (!isSameText || !areSameChannels(listedBefore?.channels, listed?.channels)) this.#revision++
   }
 
-  #noteConflicts(uuid: Uuid, claims: readonly Claim[], winner: Winner | undefined): void {
-    for (const claim of claims) {
+  /** The winner with the channels it is in. */
+  #placed(
+    winner: Winner | undefined,
+    claims: readonly Claim[],
+    differences: readonly (readonly string[])[],
+  ): Winner | undefined {
+    if (!winner || !this.#channels.areUsed) return winner
+    const agreeing = claims.filter((_, place) => differences[place]!.length === 0)
+    const standing = agreeing.filter(stands)
+    const [first, ...others] = (standing.length > 0 ? standing : agreeing).map((claim) =>
+      this.#channels.filledBy(claim),
+    )
+    // Of 100,000 images nearly all are told of by one upstream, or by several that put them into the same channels.
+    const isOneSet = others.every((channels) => channels === first)
+    const channels = isOneSet ? (first ?? this.#channels.ofOrphans) : shareChannels([...first!, ...others.flat()])
+    return { ...winner, manifest: { ...winner.manifest, channels } }
+  }
+
+  #noteConflicts(
+    uuid: Uuid,
+    claims: readonly Claim[],
+    allDifferences: readonly (readonly string[])[],
+    winner: Winner | undefined,
+  ): void {
+    for (const [place, claim] of claims.entries()) {
       const key = `${uuid} ${claim.upstream}`
-      const differences = winner ? identityDifferences(winner.identity, claim.manifest) : []
+      const differences = allDifferences[place]!
       if (!winner || differences.length === 0) {
         this.#conflicts.delete(key)
         continue
@@ -230,6 +264,7 @@ export class Catalogue {
   /** What stands in the unfiltered list for this entry, if anything does. */
   #listedForm({ claims, held, winner }: Entry): Manifest | undefined {
     const manifest = winner?.manifest
+    if (manifest?.channels?.length === 0) return undefined
     if (claims.some((claim) => stands(claim) && claim.isListed) || isOurs(held)) return manifest
     return held && (this.#options.withdrawn === 'list' || claims.some(stands)) ? manifest : undefined
   }
@@ -271,6 +306,17 @@ function chooseWinner(claims: readonly Claim[], held: Held | undefined): Winner 
 /** Of what was published here, nobody else's word counts. */
 function isOurs(held: Held | undefined): boolean {
   return held?.image.publication !== undefined
+}
+
+const NONE: readonly string[] = []
+
+function differencesTo(identity: Manifest, manifest: Manifest): readonly string[] {
+  return identity === manifest ? NONE : identityDifferences(identity, manifest)
+}
+
+/** Equal sets are mostly the same array. */
+function areSameChannels(one: readonly string[] | undefined, other: readonly string[] | undefined): boolean {
+  return one === other || one?.join() === other?.join()
 }
 
 /** Whether every digest that `promised` declares is declared by `manifest` too: a promise must not get weaker. */

@@ -162,6 +162,7 @@ function claimFrom(
     firstHeardMs: isOldNews ? known.firstHeardMs : heardMs,
     lastHeardMs: heardMs,
     withdrawnMs: undefined,
+    ...(statement.channels && { channels: statement.channels }),
   }
 }
 
@@ -169,6 +170,7 @@ function isSame(claim: Claim, statement: Statement): boolean {
   return (
     claim.manifest.json === statement.manifest.json &&
     isSameFile(claim, statement) &&
+    claim.channels?.join() === statement.channels?.join() &&
     claim.whereabouts.join('\n') === statement.whereabouts.join('\n')
   )
 }

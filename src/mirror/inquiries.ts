@@ -5,11 +5,13 @@ import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
 import type { Upstream } from '../upstream/upstream.js'
 import type { Catalogue } from './catalogue.js'
+import type { Channels } from './channels.js'
 import type { Heard } from './heard.js'
 
 export interface InquiriesOptions {
   /** In order of precedence. */
   readonly upstreams: readonly Upstream[]
+  readonly channels: Channels
   readonly catalogue: Catalogue
   readonly heard: Heard
   /** How long a "no" of all upstreams is remembered. */
@@ -17,6 +19,12 @@ export interface InquiriesOptions {
   /** How long a client waits for upstreams that do not answer. */
   readonly patienceMs: number
   readonly log: Log
+}
+
+interface Inquiry {
+  readonly uuid: Uuid
+  readonly channel: string | undefined
+  readonly key: string
 }
 
 /** How many "no"s are remembered at once; the oldest are forgotten first. */
@@ -31,9 +39,12 @@ const AT_ONCE = 32
  */
 export class Inquiries {
   readonly #options: InquiriesOptions
-  /** What everybody said "no" to, and whether that was said of it as of an origin, which our filters let pass. */
-  readonly #misses: LRUCache<Uuid, { readonly asOrigin: boolean }>
-  readonly #underWay = new SingleFlight<Uuid, void>()
+  /**
+   * What everybody said "no" to, and whether that was said of it as of an origin, which our filters let pass. By uuid, and
+   * the channel it was looked for in.
+   */
+  readonly #misses: LRUCache<string, { readonly asOrigin: boolean }>
+  readonly #underWay = new SingleFlight<string, void>()
   readonly #queue: (() => void)[] = []
   readonly #abort = new AbortController()
   #running = 0
@@ -46,47 +57,65 @@ export class Inquiries {
   /**
    * Resolves when the catalogue knows what can be known of this image now: every upstream that would take precedence
    * over the first that has it has answered, or all have, or patience has run out.
+   * @param channel where it is looked for, resolved: of an image that is known, those are asked who may put it there.
    */
-  async ask(uuid: Uuid): Promise<void> {
-    if (this.#options.upstreams.length === 0 || this.#isMiss(uuid)) return
-    await this.#underWay.do(uuid, () => this.#askInTurn(uuid))
+  async ask(uuid: Uuid, channel?: string): Promise<void> {
+    const inquiry = { uuid, channel, key: channel === undefined ? uuid : `${uuid} ${channel}` }
+    const upstreams = this.#whomToAsk(inquiry)
+    if (upstreams.length === 0 || this.#isMiss(inquiry)) return
+    await this.#underWay.do(inquiry.key, () => this.#askInTurn(inquiry, upstreams))
   }
 
   close(): void {
     this.#abort.abort(new Error('the mirror is closing'))
   }
 
-  #isMiss(uuid: Uuid): boolean {
-    const miss = this.#misses.get(uuid)
+  #whomToAsk({ uuid, channel }: Inquiry): readonly Upstream[] {
+    const { catalogue, channels, upstreams } = this.#options
+    const known = catalogue.find(uuid)
+    if (!known || channels.shows(known, channel) || channel === undefined) return upstreams
+    return upstreams.filter(({ name }) => {
+      const claim = catalogue.claimOf(name, uuid)
+      return channels.mayFill(name, channel) && (!claim || claim.withdrawnMs !== undefined)
+    })
+  }
+
+  #isMiss({ uuid, key }: Inquiry): boolean {
+    const miss = this.#misses.get(key)
     return miss !== undefined && (miss.asOrigin || !this.#options.catalogue.isOrigin(uuid))
   }
 
-  async #askInTurn(uuid: Uuid): Promise<void> {
+  async #askInTurn(inquiry: Inquiry, upstreams: readonly Upstream[]): Promise<void> {
     if (this.#running >= AT_ONCE) await new Promise<void>((resolve) => this.#queue.push(resolve))
     this.#running++
     try {
-      await this.#askAll(uuid)
+      await this.#askAll(inquiry, upstreams)
     } finally {
       this.#running--
       this.#queue.shift()?.()
     }
   }
 
-  async #askAll(uuid: Uuid): Promise<void> {
-    const { catalogue, missTtlMs, patienceMs, upstreams } = this.#options
+  async #askAll({ uuid, channel, key }: Inquiry, upstreams: readonly Upstream[]): Promise<void> {
+    const { catalogue, channels, missTtlMs, patienceMs } = this.#options
+    const isFound = () => {
+      const found = catalogue.find(uuid)
+      return found !== undefined && channels.shows(found, channel)
+    }
     const asOrigin = catalogue.isOrigin(uuid)
     const answers = upstreams.map((upstream) => this.#askOne(upstream, uuid))
     const patience = deferred<'out of patience'>()
     const timer = setTimeout(() => patience.resolve('out of patience'), patienceMs)
     try {
-      let everybodySaysNo = true
+      let everybodyAnswers = true
       for (const answer of answers) {
         const outcome = await Promise.race([answer, patience.promise])
-        if (outcome === 'yes') return
-        if (outcome !== 'no') everybodySaysNo = false
+        // One who has it may have it in another channel: then the others count too.
+        if (outcome === 'yes' && isFound()) return
+        if (outcome !== 'yes' && outcome !== 'no') everybodyAnswers = false
       }
       // An upstream that could not be asked may have it: that "no" is not remembered.
-      if (everybodySaysNo && missTtlMs > 0) this.#misses.set(uuid, { asOrigin })
+      if (everybodyAnswers && missTtlMs > 0) this.#misses.set(key, { asOrigin })
     } finally {
       clearTimeout(timer)
     }

@@ -5,6 +5,7 @@ import type { ListQuery } from '../images/list-query.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { UpstreamHealth } from '../upstream/upstream.js'
+import type { Channels } from './channels.js'
 
 export type { FileChunks } from '../images/file-chunks.js'
 
@@ -59,30 +60,38 @@ export interface IconOnOffer {
   readonly keptMs: number
 }
 
-/** What the mirror answers, before any protocol has dressed it. */
+/**
+ * What the mirror answers, before any protocol has dressed it.
+ *
+ * On a mirror with channels, `channel` says through which one to look, in the words of the request: without it, through the
+ * default channel; `*` is all of them. An image that is not in it is IMAGE_UNKNOWN, in words that do not say whether there is
+ * such an image; what we do not have is CHANNEL_UNKNOWN. Origins are looked for in all channels.
+ */
 export interface Mirror {
+  readonly channels: Channels
+
   /**
    * Never fails for want of an upstream: what we know is the answer. Before any upstream has answered once, it waits a
    * bounded time for the first.
-   * @throws MirrorError IMAGE_UNKNOWN for a marker uuid that nobody knows.
+   * @throws MirrorError IMAGE_UNKNOWN for a marker uuid that nobody knows, CHANNEL_UNKNOWN.
    */
   listImages(query: ListQuery): Promise<ImageList>
 
   /**
    * Any state. Asks the upstreams for a uuid that nobody listed, once for all who ask. Makes the manifests of its
    * ancestry ready in passing.
-   * @throws MirrorError IMAGE_UNKNOWN, IMAGE_INCOMPLETE (offline, saying what is missing), ANCESTRY_BROKEN.
+   * @throws MirrorError IMAGE_UNKNOWN, IMAGE_INCOMPLETE (offline, saying what is missing), ANCESTRY_BROKEN, CHANNEL_UNKNOWN.
    */
-  getImage(uuid: Uuid, signal: AbortSignal): Promise<Manifest>
+  getImage(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest>
 
   /** @throws MirrorError as getImage, and FILE_UNKNOWN. */
-  findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileOnOffer>
+  findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileOnOffer>
 
   /** @throws MirrorError as getImage, ICON_UNKNOWN, UPSTREAM_UNREACHABLE. */
-  getIcon(uuid: Uuid, signal: AbortSignal): Promise<IconOnOffer>
+  getIcon(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<IconOnOffer>
 
   /** @throws MirrorError as findFile; FILE_UNKNOWN also when the file is not held. */
-  getChunks(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileChunks>
+  getChunks(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileChunks>
 
   /** For operators: what is going on. */
   status(): MirrorStatus

@@ -14,6 +14,7 @@ import type { HeldImage, KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
+import { ALL_CHANNELS, type Channels } from './channels.js'
 import type { MirrorCounters } from './counters.js'
 import { FileStream } from './file-stream.js'
 import type { Flight, Provenance } from './flight.js'
@@ -35,6 +36,7 @@ export interface MirrorOptions {
   readonly connections: ReadonlyMap<string, number>
   /** The names of all configured upstreams in order of precedence, also when offline: their claims still count. */
   readonly precedence: readonly string[]
+  readonly channels: Channels
   readonly isOffline: boolean
   readonly withdrawn: 'list' | 'hide'
   readonly refreshMs: number
@@ -80,6 +82,7 @@ export class PullThroughMirror implements Mirror {
   /** Which blob a file is of which no digest was declared, by `<uuid>/<index>`, until its image is held. */
   readonly #undeclared = new LRUCache<string, string>({ max: 10_000 })
   readonly #abort = new AbortController()
+  readonly channels: Channels
   #completeImages: CompleteImages | undefined
 
   /** Brings back what is known from earlier runs, and begins to ask the upstreams. */
@@ -94,13 +97,16 @@ export class PullThroughMirror implements Mirror {
 
   private constructor(options: MirrorOptions) {
     this.#options = options
-    const { counters, log, missTtlMs, patienceMs, precedence, refreshMs, store, upstreams, withdrawn } = options
-    const catalogue = new Catalogue({ precedence, withdrawn, log, onConflict: () => counters.conflictFound() })
+    const { channels, counters, log, missTtlMs, patienceMs, precedence, refreshMs, store, upstreams, withdrawn } =
+      options
+    const onConflict = () => counters.conflictFound()
+    const catalogue = new Catalogue({ precedence, withdrawn, channels, log, onConflict })
+    this.channels = channels
     const heard = new Heard({ catalogue, claims: store.claims, log })
     this.#catalogue = catalogue
     this.#heard = heard
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, counters, log })
-    this.#inquiries = new Inquiries({ upstreams, catalogue, heard, missTtlMs, patienceMs, log })
+    this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
     this.#keeping = new Keeping({
       ...options.keeping,
       store,
@@ -132,19 +138,28 @@ export class PullThroughMirror implements Mirror {
   async listImages(query: ListQuery): Promise<ImageList> {
     const { firstAnswerWaitMs } = this.#options
     const catalogue = this.#catalogue
+    const channel = this.channels.resolve(query.channel, 'read')
     if (!this.#heard.hasListings) await within(this.#refresher.firstAnswer, firstAnswerWaitMs)
     const listed = this.#listed()
-    const manifests = selectImages(listed.manifests, query, (uuid) => {
+    // All of those that are listed are in some channel.
+    const isNarrowed = channel !== undefined && channel !== ALL_CHANNELS
+    const shown = isNarrowed
+      ? listed.manifests.filter((manifest) => this.channels.shows(manifest, channel))
+      : listed.manifests
+    const manifests = selectImages(shown, query, (uuid) => {
       const known = parseUuid(uuid)
       return known && catalogue.find(known)
     })
     return { manifests, revision: listed.revision }
   }
 
-  async getImage(uuid: Uuid, signal: AbortSignal): Promise<Manifest> {
+  async getImage(uuid: Uuid, signal: AbortSignal, asked?: string): Promise<Manifest> {
     const { isOffline, maxAncestry } = this.#options
-    const manifest = await this.#find(uuid, signal)
+    const channel = this.channels.resolve(asked, 'read')
+    const manifest = await this.#find(uuid, signal, channel)
     if (!manifest) throw new MirrorError('IMAGE_UNKNOWN', `image ${uuid} not found`)
+    // In the reference's words, which do not say whether there is such an image in another channel.
+    if (!this.channels.shows(manifest, channel)) throw new MirrorError('IMAGE_UNKNOWN', 'image not found')
     await this.#prepareAncestry(manifest, signal)
     if (isOffline) {
       const lacks = this.#catalogue.lacks(manifest, (each) => this.#isHeld(each), maxAncestry)
@@ -153,8 +168,8 @@ export class PullThroughMirror implements Mirror {
     return manifest
   }
 
-  async findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileOnOffer> {
-    const manifest = await this.getImage(uuid, signal)
+  async findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileOnOffer> {
+    const manifest = await this.getImage(uuid, signal, channel)
     const file = manifest.files[fileIndex]
     if (!file) {
       const which = manifest.files.length === 0 ? 'no file' : `no file at index ${fileIndex}`
@@ -171,8 +186,8 @@ export class PullThroughMirror implements Mirror {
     }
   }
 
-  async getIcon(uuid: Uuid, signal: AbortSignal): Promise<KeptIcon> {
-    const manifest = await this.getImage(uuid, signal)
+  async getIcon(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<KeptIcon> {
+    const manifest = await this.getImage(uuid, signal, channel)
     const icon = manifest.hasIcon
       ? await abortable(
           this.#icons.do(uuid, () => this.#findIcon(uuid)),
@@ -183,8 +198,8 @@ export class PullThroughMirror implements Mirror {
     return icon
   }
 
-  async getChunks(uuid: Uuid, fileIndex: number, signal: AbortSignal): Promise<FileChunks> {
-    const { held } = await this.findFile(uuid, fileIndex, signal)
+  async getChunks(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileChunks> {
+    const { held } = await this.findFile(uuid, fileIndex, signal, channel)
     const fingerprint = held && (await this.#options.store.blobs.fingerprint(held.sha256))
     if (!fingerprint) throw new MirrorError('FILE_UNKNOWN', `file ${fileIndex} of image "${uuid}" is not held here`)
     const { sizeBytes, sha256, sha1, md5, chunks } = fingerprint
@@ -263,9 +278,11 @@ export class PullThroughMirror implements Mirror {
     return this.#completeImages
   }
 
-  /** The image, asked of the upstreams if need be. */
-  async #find(uuid: Uuid, signal: AbortSignal): Promise<Manifest | undefined> {
-    if (this.#isWorthAsking(uuid)) await abortable(this.#inquiries.ask(uuid), signal)
+  /** The image, asked of the upstreams if need be: also whether it is in this channel by now, if it was in others only. */
+  async #find(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest | undefined> {
+    const known = this.#catalogue.find(uuid)
+    const isOutside = known !== undefined && !this.channels.shows(known, channel)
+    if (isOutside || this.#isWorthAsking(uuid)) await abortable(this.#inquiries.ask(uuid, channel), signal)
     return this.#catalogue.find(uuid)
   }
 
@@ -476,7 +493,11 @@ class Streams {
 }
 
 function isSameList(one: readonly Manifest[], other: readonly Manifest[]): boolean {
-  return one.length === other.length && one.every((manifest, place) => manifest.json === other[place]!.json)
+  if (one.length !== other.length) return false
+  return one.every(({ json, channels }, place) => {
+    const counterpart = other[place]!
+    return json === counterpart.json && channels?.join() === counterpart.channels?.join()
+  })
 }
 
 function incomplete(uuid: Uuid, lacks: readonly Uuid[]): MirrorError {

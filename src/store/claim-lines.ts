@@ -1,3 +1,4 @@
+import { readChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
 import type { Manifest } from '../images/manifest.js'
 import { fromStored, toStored } from '../images/stored-manifest.js'
@@ -18,6 +19,8 @@ interface Head {
   readonly withdrawn?: number
   readonly whereabouts: readonly (string | null)[]
   readonly digests?: readonly (readonly string[])[]
+  /** Of servers with channels; earlier releases did not write them. */
+  readonly channels?: readonly string[]
 }
 
 const MANIFEST_KEY = ',"manifest":'
@@ -29,7 +32,7 @@ export function writeClaimLine(line: ClaimLine): string {
     const { kind, ...rest } = line
     return sealJson(JSON.stringify({ [kind]: rest }))
   }
-  const { manifest, isListed, firstHeardMs, lastHeardMs, withdrawnMs, whereabouts } = line.claim
+  const { manifest, isListed, firstHeardMs, lastHeardMs, withdrawnMs, whereabouts, channels } = line.claim
   const { json, digests } = toStored(manifest)
   const head: Head = {
     listed: isListed,
@@ -38,6 +41,7 @@ export function writeClaimLine(line: ClaimLine): string {
     ...(withdrawnMs !== undefined && { withdrawn: withdrawnMs }),
     whereabouts: whereabouts.map((text) => text ?? null),
     ...(digests && { digests }),
+    ...(channels && { channels }),
   }
   return sealJson(`{"claim":${JSON.stringify(head)}${MANIFEST_KEY}${json}}`)
 }
@@ -69,6 +73,7 @@ export class ClaimLineReader {
     if (headEnd < 0 || !line.toString('latin1', 0, 9).startsWith('{"claim":')) return undefined
     const head = JSON.parse(line.toString('utf8', 9, headEnd)) as Head
     const json = line.toString('utf8', headEnd + MANIFEST_KEY.length, line.lastIndexOf(SEAL_KEY))
+    const channels = readChannels(head.channels)
     const claim = {
       upstream,
       manifest: this.#manifestOf(json, head.digests),
@@ -77,6 +82,7 @@ export class ClaimLineReader {
       firstHeardMs: head.first,
       lastHeardMs: head.last,
       withdrawnMs: head.withdrawn,
+      ...(channels && { channels }),
     }
     return { kind: 'claim', claim }
   }

@@ -90,6 +90,7 @@ verifyOnRead: always
     expect(upstream).toEqual({
       name: 'smartos',
       type: 'imgapi',
+      intoChannels: [],
       url: new URL('https://images.smartos.org'),
       channel: undefined,
       include: [],
@@ -107,6 +108,26 @@ verifyOnRead: always
       rate: { timezone: 'UTC', windows: [], otherwise: 'unlimited', whenClosed: 'allow' },
       allowMissingDigest: false,
     })
+  })
+
+  it('takes channels, and upstreams that fill them', async () => {
+    const { channels, upstreams } = await load(`
+channels: [{name: dev, default: true}, {name: release, description: for all}]
+upstreams:
+  - {name: a, url: "http://a", channel: release}
+  - {name: b, url: "http://b?channel=*"}
+  - {name: c, url: "http://c?channel=theirs", intoChannels: [dev, release]}
+  - {name: d, url: "http://d"}`)
+    expect(channels).toEqual([
+      { name: 'dev', description: '', isDefault: true },
+      { name: 'release', description: 'for all', isDefault: false },
+    ])
+    expect(upstreams.map(({ channel, intoChannels }) => ({ channel, intoChannels }))).toEqual([
+      { channel: 'release', intoChannels: [] },
+      { channel: '*', intoChannels: [] },
+      { channel: 'theirs', intoChannels: ['dev', 'release'] },
+      { channel: undefined, intoChannels: [] },
+    ])
   })
 
   it('takes one address, a unix socket, TLS, and a list of all of them', async () => {
@@ -299,6 +320,41 @@ describe('a wrong config is told', () => {
       'two channels',
       'upstreams: [{name: a, url: "http://a?channel=x", channel: dev}]',
       /found "dev", but url says channel=x/,
+    ],
+    [
+      'a channel with a name that is none',
+      'channels: [{name: Release}]',
+      /channels\[0\]\.name: found "Release"; right is a name of lower-case/,
+    ],
+    [
+      'two channels of one name',
+      'channels: [{name: a}, {name: a}]',
+      /channels\[1\]\.name: found "a", as in channels\[0\]/,
+    ],
+    [
+      'two default channels',
+      'channels: [{name: a, default: true}, {name: b, default: true}]',
+      /channels\[1\]\.default: found a second default, besides channels\[0\]/,
+    ],
+    [
+      'a channel to fill that there is not',
+      'channels: [{name: a}]\nupstreams: [{name: u, url: "http://u", intoChannels: [b]}]',
+      /upstreams\[0\]\.intoChannels\[0\]: found "b"; right is one of a/,
+    ],
+    [
+      'a channel to fill where there are none',
+      'upstreams: [{name: u, url: "http://u", intoChannels: [b]}]',
+      /found "b"; right is none, as there are no channels/,
+    ],
+    [
+      'an upstream that fills nothing, as no channel is the default',
+      'channels: [{name: a}]\nupstreams: [{name: u, url: "http://u"}]',
+      /upstreams\[0\]: goes nowhere/,
+    ],
+    [
+      'a channel of an upstream that is none of ours',
+      'channels: [{name: a, default: true}]\nupstreams: [{name: u, url: "http://u?channel=b"}]',
+      /upstreams\[0\]\.url: found "b", which is no channel of ours/,
     ],
     [
       'a user without password',

@@ -62,6 +62,17 @@ describe('ClaimLog', () => {
     for (const line of (await fs.readFile(rig.path('east'), 'utf8')).trimEnd().split('\n')) JSON.parse(line)
   })
 
+  it('gives back the channels of a claim, and none of one that was written before there were any', async () => {
+    const rig = await makeRig()
+    const claims = [claim(1, { channels: ['dev', 'release'] }), claim(2), claim(3, { channels: [] })]
+    await (await rig.open()).record(hearing({ changed: claims }))
+    expect((await fs.readFile(rig.path('east'), 'utf8')).match(/channels/g)).toHaveLength(2)
+    const [first, second, third] = (await rig.load()).claims
+    expect(first?.channels).toEqual(['dev', 'release'])
+    expect(second).not.toHaveProperty('channels')
+    expect(third?.channels).toEqual([])
+  })
+
   it('replaces a claim by what the same upstream says later, and by no other', async () => {
     const rig = await makeRig()
     const claims = await rig.open()

@@ -4,6 +4,7 @@ import { MirrorError } from '../../src/errors.js'
 import type { ListQuery } from '../../src/images/list-query.js'
 import type { Compression, ImageState, Manifest } from '../../src/images/manifest.js'
 import { UNSET_OWNER, type Uuid } from '../../src/images/uuid.js'
+import { Channels } from '../../src/mirror/channels.js'
 import type {
   FileChunks,
   FileOnOffer,
@@ -47,6 +48,7 @@ export interface MemoryImage {
 /** A mirror that has everything in memory, does as it is told, and counts what is opened and closed. */
 export class MemoryMirror implements Mirror {
   readonly #images = new Map<Uuid, MemoryImage>()
+  readonly channels = new Channels()
   revision = 1
   listsAsked = 0
   opened = 0

@@ -4,12 +4,15 @@ import type { Mirror } from '../../mirror/mirror.js'
 import { isAnsweredByConditions } from '../conditions.js'
 import type { Context } from '../every-request.js'
 import { admitAccount, parseAccount } from './admit-account.js'
+import { requestedChannel } from './requested-channel.js'
 
 export async function getImageIcon(context: Context, mirror: Mirror, uuid: Uuid): Promise<void> {
-  const account = parseAccount(new URLSearchParams(context.querystring))
+  const query = new URLSearchParams(context.querystring)
+  const channel = requestedChannel(query, mirror.channels)
+  const account = parseAccount(query)
   const { departed } = context.state
-  if (account !== undefined) admitAccount(await mirror.getImage(uuid, departed), account)
-  const { contentType, bytes, keptMs } = await mirror.getIcon(uuid, departed)
+  if (account !== undefined) admitAccount(await mirror.getImage(uuid, departed, channel), account)
+  const { contentType, bytes, keptMs } = await mirror.getIcon(uuid, departed, channel)
   const tag = createHash('sha1').update(bytes).digest('hex')
 
   // Unlike a file, an icon may be replaced at any time.

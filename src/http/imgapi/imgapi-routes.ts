@@ -41,7 +41,7 @@ export function addImgapiRoutes(router: Router<RequestState>, { mirror, version,
 
   answer('/ping', (context) => ping(context, version))
   answer('/images', (context) => listImages(context, mirror, bodies))
-  answer('/channels', listChannels)
+  answer('/channels', (context) => listChannels(context, mirror.channels))
   answerImage('/images/:uuid', getImage)
   answerImage('/images/:uuid/file', getImageFile)
   answerImage('/images/:uuid/icon', getImageIcon)

@@ -1,22 +1,38 @@
+import type { Manifest } from '../../images/manifest.js'
 import { parseListQuery } from '../../images/parse-list-query.js'
+import { servedJson } from '../../images/serialize-manifest.js'
 import type { Mirror } from '../../mirror/mirror.js'
+import { wantsChannels } from '../accept-version.js'
 import type { Context } from '../every-request.js'
 import type { ListBodies, ListForm } from '../list-bodies.js'
 import { sendList } from '../send-list.js'
+import { requestedChannel } from './requested-channel.js'
 
 /** What `JSON.stringify(list, null, 2)` would give, as the reference writes it. */
-export const IMGAPI_LIST: ListForm = {
-  key: 'imgapi',
-  begin: '[\n',
-  between: ',\n',
-  end: '\n]',
-  empty: '[]',
-  textOf: ({ json }) => `  ${JSON.stringify(JSON.parse(json), null, 2).replaceAll('\n', '\n  ')}`,
+export const IMGAPI_LIST: ListForm = imgapiList('imgapi', ({ json }) => json)
+
+/** The same for those who ask in version 2 of the API, on a mirror with channels. */
+const IMGAPI_LIST_WITH_CHANNELS = imgapiList('imgapi with channels', (manifest) => servedJson(manifest, true))
+
+function imgapiList(key: string, jsonOf: (manifest: Manifest) => string): ListForm {
+  return {
+    key,
+    begin: '[\n',
+    between: ',\n',
+    end: '\n]',
+    empty: '[]',
+    textOf: (manifest) => `  ${JSON.stringify(JSON.parse(jsonOf(manifest)), null, 2).replaceAll('\n', '\n  ')}`,
+  }
 }
 
 /** Always 200 with what we know. */
 export async function listImages(context: Context, mirror: Mirror, bodies: ListBodies): Promise<void> {
-  const query = parseListQuery(new URLSearchParams(context.querystring))
+  const { channels } = mirror
+  const params = new URLSearchParams(context.querystring)
+  // Resolved, so that all who mean the same share one body.
+  const channel = requestedChannel(params, channels)
+  const query = { ...parseListQuery(params), channel }
   const list = await mirror.listImages(query)
-  await sendList(context, bodies, { form: IMGAPI_LIST, queryKey: JSON.stringify(query), list })
+  const form = channels.areUsed && wantsChannels(context) ? IMGAPI_LIST_WITH_CHANNELS : IMGAPI_LIST
+  await sendList(context, bodies, { form, queryKey: JSON.stringify(query), list })
 }
