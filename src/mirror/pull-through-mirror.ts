@@ -14,7 +14,7 @@ import type { HeldImage, KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
-import { ALL_CHANNELS, type Channels } from './channels.js'
+import { ALL_CHANNELS, Channels } from './channels.js'
 import type { MirrorCounters } from './counters.js'
 import { FileStream } from './file-stream.js'
 import type { Flight, Provenance } from './flight.js'
@@ -36,7 +36,8 @@ export interface MirrorOptions {
   readonly connections: ReadonlyMap<string, number>
   /** The names of all configured upstreams in order of precedence, also when offline: their claims still count. */
   readonly precedence: readonly string[]
-  readonly channels: Channels
+  /** Without them, a mirror without channels. */
+  readonly channels?: Channels
   readonly isOffline: boolean
   readonly withdrawn: 'list' | 'hide'
   readonly refreshMs: number
@@ -97,8 +98,18 @@ export class PullThroughMirror implements Mirror {
 
   private constructor(options: MirrorOptions) {
     this.#options = options
-    const { channels, counters, log, missTtlMs, patienceMs, precedence, refreshMs, store, upstreams, withdrawn } =
-      options
+    const {
+      channels = new Channels(),
+      counters,
+      log,
+      missTtlMs,
+      patienceMs,
+      precedence,
+      refreshMs,
+      store,
+      upstreams,
+      withdrawn,
+    } = options
     const onConflict = () => counters.conflictFound()
     const catalogue = new Catalogue({ precedence, withdrawn, channels, log, onConflict })
     this.channels = channels
