@@ -109,7 +109,15 @@ export async function assemble({ config, log, environment, version }: AssembleOp
     closers.push(() => operators.close(0))
     const clients = await openDoors(
       config.listen,
-      makeClientApp({ mirror, log, version, serverName, onRequest }).callback(),
+      makeClientApp({
+        mirror,
+        log,
+        version,
+        serverName,
+        onRequest,
+        address: config,
+        dsapi: config.datasets,
+      }).callback(),
       log,
     )
     closers.push(() => clients.close(FINISH_LIMIT_MS))

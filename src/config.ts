@@ -36,6 +36,10 @@ export interface Config {
     /** Who may publish, and who may read where that is not open. */
     readonly users: readonly UserConfig[]
   }
+  readonly publicUrl: URL | undefined
+  /** Addresses, networks, or `unix`. */
+  readonly trustedProxies: readonly string[]
+  readonly datasets: Settings['datasets']
   /** Absolute. */
   readonly dataDirectory: string
   /** `undefined`: only the disk sets a limit. */
@@ -267,6 +271,9 @@ function makeConfig(
     mode: settings.mode,
     read: settings.read,
     publish: { users },
+    publicUrl: settings.publicUrl,
+    trustedProxies: settings.trustedProxies,
+    datasets: settings.datasets,
     dataDirectory: resolve(directory, settings.data),
     quota: settings.quota,
     pins: settings.pins,

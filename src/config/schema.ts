@@ -4,6 +4,7 @@ import { CHANNEL_NAME } from '../images/channel-names.js'
 import { parseFilter } from '../images/filter.js'
 import { parseUuid } from '../images/uuid.js'
 import { parseTokenHash } from '../parts/access-token.js'
+import { isNetwork, NETWORK_FORM } from '../parts/address-set.js'
 import { DURATION_FORM, parseDuration } from '../parts/parse-duration.js'
 import { parseRate, RATE_FORM } from '../parts/parse-rate.js'
 import { parseSize, SIZE_FORM } from '../parts/parse-size.js'
@@ -431,6 +432,32 @@ const userSchema = z.strictObject(
   'a mapping of name and at least one of passwordFile, passwordHash, tokenFile, tokenHash and sshKeys',
 )
 
+const PUBLIC_URL_FORM = 'an http or https url without ?query, such as https://images.example.com/mirror'
+
+const publicUrl = z.string(PUBLIC_URL_FORM).transform((text, context) => {
+  const parsed = URL.canParse(text) ? new URL(text) : undefined
+  const isPlain = parsed && !parsed.username && !parsed.password && !parsed.search && !parsed.hash
+  if (isPlain && /^https?:$/.test(parsed.protocol)) return parsed
+  context.issues.push({ code: 'custom', message: PUBLIC_URL_FORM, input: text })
+  return z.NEVER
+})
+
+const network = z.string(NETWORK_FORM).refine(isNetwork, NETWORK_FORM)
+
+const datasets = z.strictObject(
+  {
+    list: oneOf('standalone', 'all')
+      .default('standalone')
+      .describe(
+        'Which images the list shows. standalone: zones and zvols that build on no other image, which imgadm of every age can install. all: every active image; imgadm 2 (2013) and later can. By uuid and urn all are answered.',
+      ),
+    creatorName: text('a name of letters, digits, ".", "_" and "-"', /^[A-Za-z0-9._-]{1,64}$/)
+      .default('sdc')
+      .describe('What manifests say as creator_name and cloud_name, and urns begin with where an image has none.'),
+  },
+  'a mapping of list and creatorName',
+)
+
 export const settingsSchema = z.strictObject(
   {
     listen: listeners(1)
@@ -466,6 +493,20 @@ export const settingsSchema = z.strictObject(
       )
       .prefault({})
       .describe('Images of our own making, and who may make them.'),
+    publicUrl: publicUrl
+      .register(examples, { example: 'https://images.example.com' })
+      .optional()
+      .describe(
+        'What clients reach us by, for urls in answers: the files of DSAPI manifests. Without it, what a request names as Host. Needed behind a proxy that changes Host or puts a path before ours.',
+      ),
+    trustedProxies: z
+      .array(network, `a list, each ${NETWORK_FORM}`)
+      .register(examples, { example: '["127.0.0.1", "10.0.0.0/8"]' })
+      .prefault([])
+      .describe(
+        'Proxies before us whose X-Forwarded-Host and X-Forwarded-Proto are believed: addresses, networks, or unix for whoever connects to a socket. From anybody else they are ignored.',
+      ),
+    datasets: datasets.prefault({}).describe('What DSAPI clients get under /datasets.'),
     data: text('the path of a directory, relative to the directory of the config file', /^[^\0]+$/)
       .default('./data')
       .describe('Directory for everything we keep. One process owns it. Give it the disk that holds the images.'),

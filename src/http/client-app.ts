@@ -3,32 +3,49 @@ import Koa from 'koa'
 import { parseUuid } from '../images/uuid.js'
 import type { Mirror } from '../mirror/mirror.js'
 import { pathUnknown, Refusal } from './answers.js'
+import { answerPreflight, crossOriginHeaders } from './cross-origin.js'
+import { addDsapiRoutes, type DsapiSettings } from './dsapi/dsapi-routes.js'
 import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from './every-request.js'
+import { frontPage } from './front-page.js'
 import { addImgapiRoutes } from './imgapi/imgapi-routes.js'
 import { addImgapiWritingRoutes } from './imgapi/imgapi-writing-routes.js'
 import type { Writing } from './imgapi/writing.js'
 import { ListBodies } from './list-bodies.js'
+import { PublicAddress, type PublicAddressOptions } from './public-address.js'
 import { reportAppErrors } from './report-app-errors.js'
 
-export interface ClientAppOptions extends EveryRequestOptions {
+export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders'> {
   readonly mirror: Mirror
   /** Without it nothing can be changed: whatever is no GET or HEAD is a 405. */
   readonly writing?: Writing | undefined
+  readonly address?: PublicAddressOptions | undefined
+  readonly dsapi?: DsapiSettings | undefined
   /** What rendered and compressed lists may take in memory. */
   readonly listCacheBytes?: number | undefined
 }
+
+const DSAPI_DEFAULTS: DsapiSettings = { list: 'standalone', creatorName: 'sdc' }
 
 /** Everything clients may ask for, in every protocol we speak, on one listener. */
 export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   const { mirror, version, log, writing } = options
   const bodies = new ListBodies(options.listCacheBytes)
+  const address = new PublicAddress(options.address ?? {})
   const router = new Router<RequestState>({ strict: true, sensitive: true })
+  router.get('/', async (context) => {
+    context.state.route = '/'
+    await frontPage(context, version, address)
+  })
   addImgapiRoutes(router, { mirror, version, bodies })
   if (writing) addImgapiWritingRoutes(router, mirror, writing)
+  addDsapiRoutes(router, { mirror, bodies, address, settings: options.dsapi ?? DSAPI_DEFAULTS })
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, log)
-  app.use(everyRequest(options))
+  app.use(everyRequest({ ...options, moreHeaders: crossOriginHeaders }))
+  app.use(async (context, next) => {
+    if (!answerPreflight(context)) await next()
+  })
   app.use(router.routes())
   app.use(refuseTheRest)
   return app

@@ -44,6 +44,8 @@ export interface EveryRequestOptions {
   readonly serverName: string
   readonly onRequest?: OnRequest | undefined
   readonly bodyBounds?: BodyBounds | undefined
+  /** What else every answer says, failures included; asked when the request's path is known. */
+  readonly moreHeaders?: ((context: Context) => Readonly<Record<string, string>>) | undefined
 }
 
 /** Paths in log lines are cut here; the listener lets longer ones in. */
@@ -120,8 +122,9 @@ export function stampResponseTime({ res, state }: Context): void {
   if (!res.headersSent) res.setHeader('x-response-time', Math.round(performance.now() - state.startedMs))
 }
 
-function setCommonHeaders(context: Context, { version, serverName }: EveryRequestOptions): void {
+function setCommonHeaders(context: Context, { version, serverName, moreHeaders }: EveryRequestOptions): void {
   context.set({
+    ...moreHeaders?.(context),
     Server: `imgapi-mirror/${version}`,
     'x-request-id': context.state.requestId,
     'x-server-name': serverName,

@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import { makeClientApp } from '../../src/http/client-app.js'
+import { type ClientAppOptions, makeClientApp } from '../../src/http/client-app.js'
 import { type ListenerBounds, listen } from '../../src/http/listener.js'
 import { MemoryMirror } from './memory-mirror.js'
 import { RecordingLog } from './recording-log.js'
@@ -10,11 +10,14 @@ export interface ServedMirror {
   readonly log: RecordingLog
 }
 
-/** Our IMGAPI in front of a mirror in memory, on loopback, closed when the test has finished. */
-export async function serveMirror(bounds: Partial<ListenerBounds> = {}): Promise<ServedMirror> {
+/** What clients get, in front of a mirror in memory, on loopback, closed when the test has finished. */
+export async function serveMirror(
+  bounds: Partial<ListenerBounds> = {},
+  more: Partial<ClientAppOptions> = {},
+): Promise<ServedMirror> {
   const mirror = new MemoryMirror()
   const log = new RecordingLog()
-  const app = makeClientApp({ mirror, log, version: '1.2.3', serverName: 'testhost' })
+  const app = makeClientApp({ mirror, log, version: '1.2.3', serverName: 'testhost', ...more })
   const listener = await listen('127.0.0.1:0', app.callback(), bounds)
   onTestFinished(() => listener.close(0))
   return { url: listener.url, mirror, log }

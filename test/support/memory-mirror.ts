@@ -69,7 +69,10 @@ export class MemoryMirror implements Mirror {
     this.listsAsked += 1
     const manifests = [...this.#images.values()]
       .map(({ manifest }) => manifest)
-      .filter(({ state, name }) => state === 'active' && (!query.name || query.name.text === name))
+      .filter(
+        ({ state, name, version }) =>
+          state === 'active' && isMeant(name, query.name) && isMeant(version, query.version),
+      )
     return Promise.resolve({ manifests: manifests.slice(0, query.limit), revision: this.revision })
   }
 
@@ -214,6 +217,10 @@ export class MemoryMirror implements Mirror {
       },
     })
   }
+}
+
+function isMeant(text: string, match: ListQuery['name']): boolean {
+  return !match || match.text === text
 }
 
 function hashOf(algorithm: string, bytes: Buffer): string {

@@ -60,21 +60,16 @@ describe('every answer', () => {
 })
 
 describe('a path', () => {
-  it.each([
-    '/',
-    '/nosuch',
-    '/images/',
-    `/images/${UUID}/`,
-    '/Images',
-    '/images/xyz?a=1',
-    `/images/${UUID.toUpperCase()}`,
-  ])('%s leads nowhere', async (path) => {
-    const { url, mirror } = await serveMirror()
-    mirror.add(wireOf(UUID, Buffer.from('x')))
-    const response = await fetch(url + path)
-    expect(response.status).toBe(404)
-    expect(await response.json()).toEqual({ code: 'ResourceNotFound', message: `${path} does not exist` })
-  })
+  it.each(['/nosuch', '/images/', `/images/${UUID}/`, '/Images', '/images/xyz?a=1', `/images/${UUID.toUpperCase()}`])(
+    '%s leads nowhere',
+    async (path) => {
+      const { url, mirror } = await serveMirror()
+      mirror.add(wireOf(UUID, Buffer.from('x')))
+      const response = await fetch(url + path)
+      expect(response.status).toBe(404)
+      expect(await response.json()).toEqual({ code: 'ResourceNotFound', message: `${path} does not exist` })
+    },
+  )
 
   it.each([
     '/%zz',
@@ -90,7 +85,7 @@ describe('a path', () => {
   ])('%s harms nobody', async (target) => {
     const { url, log } = await serveMirror()
     const { head } = await raw(url, `GET ${target} HTTP/1.1`)
-    expect(head).toMatch(/^HTTP\/1.1 (404|400) /)
+    expect(head).toMatch(/^HTTP\/1.1 (200|404|400) /) // some mean `/`
     expect(log.lines.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([])
   })
 

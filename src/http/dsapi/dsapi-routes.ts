@@ -1,0 +1,59 @@
+import type Router from '@koa/router'
+import type { DatasetTerms } from '../../images/downgrade-manifest.js'
+import type { Mirror } from '../../mirror/mirror.js'
+import type { Context, RequestState } from '../every-request.js'
+import type { ListBodies } from '../list-bodies.js'
+import type { PublicAddress } from '../public-address.js'
+import { getDataset } from './get-dataset.js'
+import { getDatasetFile } from './get-dataset-file.js'
+import { listDatasets } from './list-datasets.js'
+
+export interface DsapiSettings {
+  /**
+   * `standalone`: only what imgadm from before version 2 can install too: whole images, zones and zvols. `all`: whatever is
+   * active. By uuid and urn everything is answered in both cases.
+   */
+  readonly list: 'standalone' | 'all'
+  readonly creatorName: string
+}
+
+export interface DsapiOptions {
+  readonly mirror: Mirror
+  readonly bodies: ListBodies
+  readonly address: PublicAddress
+  readonly settings: DsapiSettings
+}
+
+/** What the endpoints of this folder have at hand. */
+export interface Datasets {
+  readonly mirror: Mirror
+  readonly bodies: ListBodies
+  readonly list: DsapiSettings['list']
+  termsFor(context: Context): DatasetTerms
+}
+
+/**
+ * The older dataset API for everything the mirror knows, and a directory of it for people. Reading only.
+ *
+ * A slash at the end names the same: dsapid takes it, and a directory behind a web server is nothing else.
+ */
+export function addDsapiRoutes(router: Router<RequestState>, options: DsapiOptions): void {
+  const { mirror, bodies, address, settings } = options
+  const datasets: Datasets = {
+    mirror,
+    bodies,
+    list: settings.list,
+    termsFor: (context) => ({ creatorName: settings.creatorName, baseUrl: address.of(context) }),
+  }
+  const answer = (path: string, endpoint: (context: Context, datasets: Datasets) => Promise<void>) =>
+    router.get(path, async (context) => {
+      context.state.route = path
+      await endpoint(context, datasets)
+    })
+
+  answer('/datasets', listDatasets)
+  answer('/datasets/', listDatasets)
+  answer('/datasets/:id', getDataset)
+  answer('/datasets/:id/', getDataset)
+  answer('/datasets/:id/:path', getDatasetFile)
+}
