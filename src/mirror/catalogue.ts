@@ -46,7 +46,7 @@ interface Held {
  * - An image that an upstream stops listing is withdrawn there: it is gone from our list unless another upstream has
  *   it, or we hold it.
  * - On a mirror with channels, an image is in those that claims put it into which agree with the winner: the ones that stand,
- *   or, of a held image, the withdrawn ones when none stands.
+ *   or, of a held image, the withdrawn ones when none stands. One that was published here is where it was published.
  *
  * In memory only. Claims reach the disk before they reach the catalogue.
  */
@@ -203,7 +203,7 @@ export class Catalogue {
     const before = this.#entries.get(uuid)
     const chosen = chooseWinner(claims, held)
     const differences = claims.map(({ manifest }) => (chosen ? differencesTo(chosen.identity, manifest) : []))
-    const entry: Entry = { claims, held, winner: this.#placed(chosen, claims, differences) }
+    const entry: Entry = { claims, held, winner: this.#placed(chosen, claims, held, differences) }
     this.#entries.set(uuid, entry)
     this.#noteConflicts(uuid, claims, differences, entry.winner)
     if (before?.winner?.manifest.origin !== entry.winner?.manifest.origin) this.#origins = undefined
@@ -219,9 +219,17 @@ export class Catalogue {
   #placed(
     winner: Winner | undefined,
     claims: readonly Claim[],
+    held: Held | undefined,
     differences: readonly (readonly string[])[],
   ): Winner | undefined {
     if (!winner || !this.#channels.areUsed) return winner
+    const publication = held?.image.publication
+    if (publication) {
+      return {
+        ...winner,
+        manifest: { ...winner.manifest, channels: this.#channels.ofOwn(publication.record.channels) },
+      }
+    }
     const agreeing = claims.filter((_, place) => differences[place]!.length === 0)
     const standing = agreeing.filter(stands)
     const [first, ...others] = (standing.length > 0 ? standing : agreeing).map((claim) =>

@@ -1,5 +1,5 @@
 import { MirrorError } from '../errors.js'
-import { shareChannels } from '../images/channel-names.js'
+import { readChannels, shareChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
 import type { Manifest } from '../images/manifest.js'
 
@@ -104,8 +104,14 @@ export class Channels {
       : shareChannels((channels ?? []).filter((name) => this.has(name)))
   }
 
+  /** Where an image of our own is: what its record says, as far as we have those channels. */
+  ofOwn(recorded: unknown): readonly string[] {
+    const channels = (readChannels(recorded) ?? []).filter((name) => this.has(name))
+    return channels.length > 0 ? shareChannels(channels) : this.ofOrphans
+  }
+
   /**
-   * Where an image is that is held, and of which nobody claims anything any more: what is held stays to be seen, so
+   * Where an image is that is held, and of which nobody says any more where it belongs: what is held stays to be seen, so
    * without a default channel it is in all of them.
    */
   get ofOrphans(): readonly string[] {

@@ -136,7 +136,7 @@ export class PullThroughMirror implements Mirror {
     })
     this.#publisher = new Publisher({
       ...options.publishing,
-      ...{ store, catalogue, log },
+      ...{ store, catalogue, channels, log },
       isOffline: options.isOffline,
       maxAncestry: options.maxAncestry,
       room: this.#keeping.room,

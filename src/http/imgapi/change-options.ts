@@ -1,18 +1,22 @@
 import { MirrorError } from '../../errors.js'
 import { etagOf } from '../../images/serialize-manifest.js'
+import type { Channels } from '../../mirror/channels.js'
 import type { ChangeOptions } from '../../mirror/publishing.js'
+import { wantsChannels } from '../accept-version.js'
 import type { Principal } from '../auth/authenticator.js'
 import { requireConditions } from '../conditions.js'
 import type { Context } from '../every-request.js'
 import { parseAccount } from './admit-account.js'
+import { requestedChannel } from './requested-channel.js'
 
 /**
  * What all changes have in common, from the request.
  *
- * @throws MirrorError QUERY_INVALID.
+ * @throws MirrorError CHANNEL_UNKNOWN, QUERY_INVALID.
  */
-export function parseChangeOptions(context: Context, { name }: Principal): ChangeOptions {
+export function parseChangeOptions(context: Context, channels: Channels, { name }: Principal): ChangeOptions {
   const query = new URLSearchParams(context.querystring)
+  const channel = requestedChannel(query, channels, 'write')
   return {
     author: {
       user: name,
@@ -20,8 +24,8 @@ export function parseChangeOptions(context: Context, { name }: Principal): Chang
       requestId: context.state.requestId,
     },
     account: parseAccount(query),
-    channel: query.get('channel') || undefined,
-    precondition: (current) => requireConditions(context, etagOf(current)),
+    channel,
+    precondition: (current) => requireConditions(context, etagOf(current, wantsChannels(context))),
   }
 }
 

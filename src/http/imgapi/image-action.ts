@@ -25,7 +25,7 @@ export async function imageAction(context: Context, desk: Desk, uuid: Uuid, opti
   const action = new URLSearchParams(context.querystring).get('action') ?? ''
   const endpoint = ACTIONS.get(action)
   if (endpoint) return await endpoint(context, desk, uuid, options)
-  await desk.mirror.getImage(uuid, context.state.departed)
+  await desk.mirror.getImage(uuid, context.state.departed, options.channel)
   const message = action ? `"${action}" is not a valid action` : 'no image "action" was specified'
   throw new MirrorError('QUERY_INVALID', message, {
     fields: [{ field: 'action', code: action ? 'Invalid' : 'MissingParameter' }],

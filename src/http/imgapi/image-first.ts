@@ -14,13 +14,13 @@ export async function imageFirst<Parameters>(
   context: Context,
   { mirror }: Desk,
   uuid: Uuid,
-  { account }: ChangeOptions,
+  { account, channel }: ChangeOptions,
   read: () => Parameters,
 ): Promise<Parameters> {
   try {
     return read()
   } catch (error) {
-    admitAccount(await mirror.getImage(uuid, context.state.departed), account)
+    admitAccount(await mirror.getImage(uuid, context.state.departed, channel), account)
     throw error
   }
 }

@@ -31,7 +31,7 @@ export function addImgapiWritingRoutes(
     requireVersion(context)
     refuseForeignPages(context)
     const principal = await authenticator.writer(context)
-    return parseChangeOptions(context, principal)
+    return parseChangeOptions(context, mirror.channels, principal)
   }
   const answer = (method: 'POST' | 'PUT' | 'DELETE', path: string, endpoint: WritingEndpoint) =>
     router.register(path, [method], async (context) => {

@@ -1,5 +1,6 @@
 import type { Manifest } from '../../images/manifest.js'
-import { etagOf } from '../../images/serialize-manifest.js'
+import { etagOf, servedJson } from '../../images/serialize-manifest.js'
+import { wantsChannels } from '../accept-version.js'
 import { formatTag } from '../conditions.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
@@ -9,6 +10,7 @@ import { sendJson } from '../send-json.js'
  * before the change; they say nothing of its outcome.
  */
 export async function sendChangedImage(context: Context, manifest: Manifest): Promise<void> {
-  await sendJson(context, JSON.parse(manifest.json), { cacheControl: 'no-store' })
-  context.set('ETag', formatTag(etagOf(manifest), context.response.get('Content-Encoding') !== ''))
+  const showsChannels = wantsChannels(context)
+  await sendJson(context, JSON.parse(servedJson(manifest, showsChannels)), { cacheControl: 'no-store' })
+  context.set('ETag', formatTag(etagOf(manifest, showsChannels), context.response.get('Content-Encoding') !== ''))
 }

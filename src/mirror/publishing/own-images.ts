@@ -8,6 +8,7 @@ import { OneAtATime } from '../../parts/one-at-a-time.js'
 import type { HeldFile, HeldImage, Publication } from '../../store/image-store.js'
 import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
+import type { Channels } from '../channels.js'
 import type { ChangeOptions } from '../publishing.js'
 import { accountsOf } from './access-list.js'
 import { alreadyActivated, filesImmutable, imageExists, invalidData, originUnknown, unknownImage } from './refusals.js'
@@ -15,6 +16,7 @@ import { alreadyActivated, filesImmutable, imageExists, invalidData, originUnkno
 export interface OwnImagesOptions {
   readonly store: Pick<Store, 'blobs' | 'images' | 'icons'>
   readonly catalogue: Catalogue
+  readonly channels: Channels
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
   readonly log: Log
@@ -64,12 +66,17 @@ export class OwnImages {
 
   /**
    * The image, for one who wants to change it.
-   * @throws MirrorError IMAGE_UNKNOWN, also when it is not theirs to know of; NOT_OURS; NOT_OWNER; what the precondition throws.
+   * @throws MirrorError CHANNEL_UNKNOWN; IMAGE_UNKNOWN, also when it is not theirs to know of, or in another channel; NOT_OURS;
+   *   NOT_OWNER; what the precondition throws.
    */
-  findForChange(uuid: Uuid, { account, precondition }: ChangeOptions): OwnImage {
+  findForChange(uuid: Uuid, { account, channel: asked, precondition }: ChangeOptions): OwnImage {
+    const { catalogue, channels } = this.#options
+    const channel = channels.resolve(asked, 'write')
     const image = this.get(uuid)
+    const manifest = catalogue.find(uuid)
+    if (manifest && !channels.shows(manifest, channel)) throw new MirrorError('IMAGE_UNKNOWN', 'image not found')
     if (!image) {
-      if (!this.#options.catalogue.find(uuid)) throw unknownImage(uuid)
+      if (!manifest) throw unknownImage(uuid)
       throw new MirrorError(
         'NOT_OURS',
         `image ${uuid} is an upstream's: it was not published here and cannot be changed`,
@@ -80,7 +87,7 @@ export class OwnImages {
     if (account && record.owner !== account) {
       throw new MirrorError('NOT_OWNER', `account ${account} is not the owner of image ${uuid}`)
     }
-    precondition?.(image.manifest)
+    precondition?.(manifest ?? image.manifest)
     return image
   }
 
@@ -132,7 +139,7 @@ export class OwnImages {
       await this.#keep({ manifest, files: [], heldSinceMs: changedMs, upstream: '', publication })
       // What an upstream's image of that uuid may have left is not its icon.
       if (!before) await this.#options.store.icons.forget(uuid)
-      return manifest
+      return this.#asServed(manifest)
     })
   }
 
@@ -175,8 +182,9 @@ export class OwnImages {
   async remove(uuid: Uuid, options: ChangeOptions, decide: (image: OwnImage) => Change | undefined): Promise<void> {
     const removed = await this.#changing.run(async () => {
       const image = this.findForChange(uuid, options)
-      this.#refuseIfInUse(uuid)
       const change = decide(image)
+      const channel = this.#options.channels.resolve(options.channel, 'write')
+      this.#refuseIfInUse(uuid, change && channel)
       if (change) {
         await this.#change(image, change, options)
         return undefined
@@ -229,7 +237,12 @@ export class OwnImages {
     if (isRenamed) await this.#takeIconAlong(before, manifest.uuid)
     await this.#keep(changed)
     if (isRenamed) await this.#finishReplacing(changed)
-    return manifest
+    return this.#asServed(manifest)
+  }
+
+  /** With the channels it is in. */
+  #asServed(manifest: Manifest): Manifest {
+    return this.#options.catalogue.find(manifest.uuid) ?? manifest
   }
 
   async #takeIconAlong({ uuid, hasIcon }: Manifest, to: Uuid): Promise<void> {
@@ -266,12 +279,16 @@ export class OwnImages {
     if (broken) throw invalidData('invalid image data', [{ field: 'origin', code: 'Invalid', message: broken.message }])
   }
 
-  /** Images that nobody could install any more. An upstream's image of that uuid takes the place of ours for upstreams' images. */
-  #refuseIfInUse(uuid: Uuid): void {
-    const { catalogue } = this.#options
+  /**
+   * Images that nobody could install any more: of all, or of those of the one channel it is to leave. An upstream's image of that uuid takes the place of ours for upstreams' images.
+   */
+  #refuseIfInUse(uuid: Uuid, channel?: string): void {
+    const { catalogue, channels } = this.#options
     const isClaimed = catalogue.claimsOf(uuid).some((claim) => claim.withdrawnMs === undefined)
     const dependants = [...catalogue.all()]
-      .filter((image) => image.origin === uuid && (!isClaimed || this.get(image.uuid)))
+      .filter(
+        (image) => image.origin === uuid && (!isClaimed || this.get(image.uuid)) && channels.shows(image, channel),
+      )
       .map((image) => image.uuid)
       .sort()
     if (dependants.length === 0) return

@@ -12,6 +12,7 @@ import type { HeldFile, IconType } from '../../store/image-store.js'
 import type { Store } from '../../store/store.js'
 import type { Upstream } from '../../upstream/upstream.js'
 import type { Catalogue } from '../catalogue.js'
+import { type Channels, unknownChannel } from '../channels.js'
 import type { Flights } from '../flights.js'
 import type { Room } from '../keeping/room.js'
 import type { ImportStatus } from '../mirror.js'
@@ -22,7 +23,7 @@ import { inheritMinPlatform } from './inherit-min-platform.js'
 import { makeRecord } from './make-record.js'
 import { OwnImages } from './own-images.js'
 import { receiveUpload } from './receive-upload.js'
-import { alreadyActivated, invalidParameter, noBody, originUnknown, told } from './refusals.js'
+import { alreadyActivated, invalidData, invalidParameter, noBody, originUnknown, told } from './refusals.js'
 import { RemoteImports } from './remote-imports.js'
 import { remoteImage, type SourceOptions, Sources } from './sources.js'
 import { updateRecord } from './update-record.js'
@@ -38,6 +39,7 @@ export interface PublishingRules {
 export interface PublisherOptions extends PublishingRules {
   readonly store: Store
   readonly catalogue: Catalogue
+  readonly channels: Channels
   readonly room: Room
   readonly flights: Flights
   /** What we have of an image, asked of upstreams if need be. */
@@ -60,10 +62,10 @@ export class Publisher implements Publishing {
   readonly #closing = new AbortController()
 
   constructor(options: PublisherOptions) {
-    const { catalogue, find, isOffline, log, maxAncestry, mode, sources, store } = options
+    const { catalogue, channels, find, isOffline, log, maxAncestry, mode, sources, store } = options
     this.#options = options
-    this.#rules = { mode }
-    this.#own = new OwnImages({ store, catalogue, maxAncestry, log })
+    this.#rules = { mode, hasChannels: channels.areUsed }
+    this.#own = new OwnImages({ store, catalogue, channels, maxAncestry, log })
     this.#sources = new Sources(sources)
     this.#imports = new RemoteImports({
       own: this.#own,
@@ -191,8 +193,16 @@ export class Publisher implements Publishing {
   }
 
   update(uuid: Uuid, body: unknown, options: ChangeOptions): Promise<Manifest> {
+    const { channels } = this.#options
     const isOperator = options.account === undefined
-    return this.#edit(uuid, options, (record) => updateRecord(record, body, { isOperator, rules: this.#rules }))
+    return this.#edit(uuid, options, ({ channels: recorded, ...record }) => {
+      // Channels may have come, or gone, with the configuration since it was published.
+      const before = channels.areUsed ? { ...record, channels: channels.ofOwn(recorded) } : record
+      const updated = updateRecord(before as ImageRecord, body, { isOperator, rules: this.#rules })
+      if (!channels.areUsed) return { ...updated, ...(recorded !== undefined && { channels: recorded }) } as ImageRecord
+      checkChannels(updated.channels, channels)
+      return updated
+    })
   }
 
   addAcl(uuid: Uuid, body: unknown, options: ChangeOptions): Promise<Manifest> {
@@ -203,9 +213,13 @@ export class Publisher implements Publishing {
     return this.#edit(uuid, options, (record) => withoutAccounts(record, parseAccounts(body)))
   }
 
-  addToChannel(uuid: Uuid, _body: unknown, options: ChangeOptions): Promise<Manifest> {
-    return this.#edit(uuid, options, () => {
-      throw invalidParameter('"channel-add" is not a valid action', 'action')
+  addToChannel(uuid: Uuid, body: unknown, options: ChangeOptions): Promise<Manifest> {
+    const { channels } = this.#options
+    return this.#edit(uuid, options, (record) => {
+      if (!channels.areUsed) throw invalidParameter('"channel-add" is not a valid action', 'action')
+      const name = isJsonObject(body) ? body.channel : undefined
+      if (typeof name !== 'string' || !channels.has(name)) throw unknownChannel(name)
+      return { ...record, channels: [...new Set([...channels.ofOwn(record.channels), name])] }
     })
   }
 
@@ -231,12 +245,19 @@ export class Publisher implements Publishing {
     return manifest
   }
 
-  delete(uuid: Uuid, options: ChangeOptions): Promise<void> {
-    return this.#own.remove(uuid, options, () => undefined)
+  delete(uuid: Uuid, options: ChangeOptions & { readonly forceAllChannels: boolean }): Promise<void> {
+    const { channels } = this.#options
+    return this.#own.remove(uuid, options, ({ publication: { record } }) => {
+      const channel = channels.resolve(options.channel, 'write')
+      const left = channels.ofOwn(record.channels).filter((name) => name !== channel)
+      if (channel === undefined || left.length === 0 || options.forceAllChannels) return undefined
+      return { record: { ...record, channels: left } }
+    })
   }
 
   async importRemote(uuid: Uuid, source: string, options: ChangeOptions): Promise<{ readonly jobUuid: Uuid }> {
     forOperators(options)
+    this.#options.channels.resolve(options.channel, 'write')
     return { jobUuid: await this.#imports.start(uuid, source, options) }
   }
 
@@ -246,11 +267,12 @@ export class Publisher implements Publishing {
 
   async #add(
     image: { readonly given: JsonObject; readonly uuid: Uuid; readonly owner: unknown; readonly isImport: boolean },
-    { author }: ChangeOptions,
+    { author, channel: asked }: ChangeOptions,
     importingFrom?: string,
   ): Promise<Manifest> {
-    const { isOffline, log } = this.#options
-    const record = makeRecord({ ...image, channels: undefined, rules: this.#rules })
+    const { channels, isOffline, log } = this.#options
+    const channel = channels.resolve(asked, 'write')
+    const record = makeRecord({ ...image, channels: channel === undefined ? undefined : [channel], rules: this.#rules })
     const manifest = await this.#own.add(record, { author }, { isOffline, importingFrom })
     const { uuid, name, version } = manifest
     log.info({ ...factsOf(author), uuid, name, version }, `image ${uuid} (${name} ${version}) is created`)
@@ -329,6 +351,15 @@ export class Publisher implements Publishing {
 }
 
 type FileWire = NonNullable<ImageRecord['files']>[number]
+
+/** [ours] The reference takes any names: an image in channels that there are not could be found by nobody. */
+function checkChannels(names: unknown, channels: Channels): void {
+  const given: readonly unknown[] = Array.isArray(names) ? names : []
+  const unknown = given.filter((name) => typeof name !== 'string' || !channels.has(name))
+  if (unknown.length > 0) throw unknownChannel(unknown[0])
+  if (given.length > 0) return
+  throw invalidData('invalid image data', [{ field: 'channels', code: 'Invalid', message: 'an image is in a channel' }])
+}
 
 function flagged(record: ImageRecord, flags: { readonly activated?: true; readonly disabled?: boolean }): ImageRecord {
   const changed = { ...record, ...flags }
