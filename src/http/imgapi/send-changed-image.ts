@@ -12,5 +12,5 @@ import { sendJson } from '../send-json.js'
 export async function sendChangedImage(context: Context, manifest: Manifest): Promise<void> {
   const showsChannels = wantsChannels(context)
   await sendJson(context, JSON.parse(servedJson(manifest, showsChannels)), { cacheControl: 'no-store' })
-  context.set('ETag', formatTag(etagOf(manifest, showsChannels), context.response.get('Content-Encoding') !== ''))
+  context.set('ETag', formatTag(etagOf(manifest, showsChannels), context.res.hasHeader('Content-Encoding')))
 }
