@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import type { Running } from './cli/surroundings.js'
 import type { Config, Listen, UpstreamConfig } from './config.js'
 import { MirrorError } from './errors.js'
+import { UserAuthenticator } from './http/auth/user-authenticator.js'
 import { makeClientApp } from './http/client-app.js'
 import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
@@ -78,12 +79,22 @@ export async function assemble({ config, log, environment, version }: AssembleOp
         scrub: config.scrub,
         verifyOnRead: config.verifyOnRead,
       },
-      publishing: { mode: 'public', sources: undefined },
+      publishing: { mode: config.mode, sources: undefined },
       counters,
       log,
     })
     closers.push(() => mirror.close())
     counters.watch(() => mirror.status())
+
+    const authenticator = await UserAuthenticator.open({
+      users: config.publish.users,
+      read: config.read,
+      hidesPrivate: config.mode === 'private',
+      readFile: (path) => readFile(path, 'utf8'),
+      clock: systemClock,
+    })
+    const isPublishing = config.publish.users.some(({ isReadOnly }) => !isReadOnly)
+    const writing = isPublishing ? { publishing: mirror.publishing, authenticator } : undefined
 
     const serverName = hostname()
     const { onRequest } = counters
@@ -111,6 +122,7 @@ export async function assemble({ config, log, environment, version }: AssembleOp
       config.listen,
       makeClientApp({
         mirror,
+        writing,
         log,
         version,
         serverName,
