@@ -14,7 +14,7 @@ import { ListBodies } from './list-bodies.js'
 import { PublicAddress, type PublicAddressOptions } from './public-address.js'
 import { reportAppErrors } from './report-app-errors.js'
 
-export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders'> {
+export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders' | 'pathPrefix'> {
   readonly mirror: Mirror
   /** Without it nothing can be changed: whatever is no GET or HEAD is a 405. */
   readonly writing?: Writing | undefined
@@ -42,7 +42,7 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, log)
-  app.use(everyRequest({ ...options, moreHeaders: crossOriginHeaders }))
+  app.use(everyRequest({ ...options, moreHeaders: crossOriginHeaders, pathPrefix: address.pathPrefix }))
   app.use(async (context, next) => {
     if (!answerPreflight(context)) await next()
   })

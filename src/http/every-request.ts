@@ -44,6 +44,8 @@ export interface EveryRequestOptions {
   readonly serverName: string
   readonly onRequest?: OnRequest | undefined
   readonly bodyBounds?: BodyBounds | undefined
+  /** What may stand before our paths, such as `/mirror`: the path of our public url, where a proxy does not take it away. */
+  readonly pathPrefix?: string | undefined
   /** What else every answer says, failures included; asked when the request's path is known. */
   readonly moreHeaders?: ((context: Context) => Readonly<Record<string, string>>) | undefined
 }
@@ -69,7 +71,7 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.principal = undefined
     state.isAnswered = false
     state.viewer = NOBODY
-    context.url = withoutOrigin(req.url ?? '/')
+    context.url = withoutPrefix(withoutOrigin(req.url ?? '/'), options.pathPrefix ?? '')
     state.body = new RequestBody(req, res, options.bodyBounds)
     // Nobody takes the body of a reading; left unread it would hide that its sender has gone.
     if (req.method === 'GET' || req.method === 'HEAD') state.body.discard()
@@ -148,6 +150,12 @@ function withoutOrigin(target: string): string {
   if (!origin) return target
   const rest = target.slice(origin[0].length)
   return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+/** imgadm sends a file's url as it stands to its source, past any proxy that would take the prefix away. */
+function withoutPrefix(target: string, prefix: string): string {
+  const isBelow = prefix !== '' && target.startsWith(`${prefix}/`)
+  return isBelow ? target.slice(prefix.length) : target
 }
 
 /**

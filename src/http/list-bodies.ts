@@ -138,6 +138,11 @@ export class ListBodies {
     this.#cache.clear()
   }
 
+  /** For operators. */
+  state(): { readonly count: number; readonly sizeBytes: number } {
+    return { count: this.#cache.size, sizeBytes: this.#cache.calculatedSize }
+  }
+
   async #pack(body: ListBody, list: ImageList, encoding: Encoding): Promise<PackedList> {
     const key = `${encoding} ${body.key}`
     const kept = this.#cache.get(key)

@@ -14,11 +14,14 @@ const HOST = /^(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i
 
 /** Under which address a client knows us: for urls in answers that are used elsewhere than where they were read. */
 export class PublicAddress {
+  /** The path of the configured url, without a slash at its end: `/mirror`, or nothing. */
+  readonly pathPrefix: string
   readonly #configured: string | undefined
   readonly #proxies: AddressSet
 
   constructor({ publicUrl, trustedProxies = [] }: PublicAddressOptions) {
-    this.#configured = publicUrl && (publicUrl.origin + publicUrl.pathname).replace(/\/+$/, '')
+    this.pathPrefix = publicUrl?.pathname.replace(/\/+$/, '') ?? ''
+    this.#configured = publicUrl && publicUrl.origin + this.pathPrefix
     this.#proxies = new AddressSet(trustedProxies)
   }
 
