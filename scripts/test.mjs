@@ -14,6 +14,9 @@ const PROGRAMS = {
   strace: 'strace',
   curl: 'curl',
   openssl: 'openssl',
+  'docker-registry': 'docker-registry',
+  skopeo: 'skopeo',
+  zstd: 'zstd',
 }
 
 /** What all tests together may leave lying about at one moment. */

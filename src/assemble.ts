@@ -14,10 +14,13 @@ import { diskSizeBytes } from './parts/disk-size.js'
 import type { Log } from './parts/log.js'
 import { steadyPlan } from './parts/rate-plan.js'
 import { openStore } from './store/open-store.js'
+import type { RegistryStore } from './store/registry-store.js'
+import type { Store } from './store/store.js'
 import { Counters } from './telemetry/counters.js'
 import { Bandwidth } from './upstream/bandwidth.js'
 import type { GuardedUpstream } from './upstream/guarded-upstream.js'
 import { makeUpstream } from './upstream/make-upstream.js'
+import type { RegistryMemory } from './upstream/registry-upstream.js'
 
 export interface AssembleOptions {
   readonly config: Config
@@ -52,7 +55,7 @@ export async function assemble({ config, log, environment, version }: AssembleOp
     const upstreams = config.isOffline
       ? []
       : config.upstreams.map((upstream) =>
-          openUpstream(upstream, { config, log, environment, version, counters, totalBandwidth }),
+          openUpstream(upstream, { config, log, environment, version, counters, totalBandwidth, store }),
         )
     closers.push(async () => void (await Promise.all(upstreams.map((upstream) => upstream.close()))))
 
@@ -148,9 +151,9 @@ async function quotaBytes({ dataDirectory, quota }: Config): Promise<number | un
 
 function openUpstream(
   upstream: UpstreamConfig,
-  { config, ...given }: AssembleOptions & { counters: Counters; totalBandwidth: Bandwidth },
+  { config, store, ...given }: AssembleOptions & { counters: Counters; totalBandwidth: Bandwidth; store: Store },
 ): GuardedUpstream {
-  const { connections, intoChannels: _ours, key, password, requests, ...plain } = upstream
+  const { connections, dockerConfig, intoChannels: _ours, key, password, requests, ...plain } = upstream
   const { listBytes } = config.limits
   return makeUpstream({
     ...plain,
@@ -158,9 +161,23 @@ function openUpstream(
     connections: Math.max(requests, connections + 1),
     key: key?.reveal(),
     password: password?.reveal(),
+    dockerConfig: dockerConfig?.reveal(),
     limits: { listBytes },
+    registryMemory: (host) => memoryOf(store.registry, host),
     ...given,
   })
+}
+
+/** What the upstream room calls a memory, in the words of the store. */
+function memoryOf(registry: RegistryStore, host: string): RegistryMemory {
+  return {
+    async get(digest) {
+      const kept = await registry.object(digest)
+      return kept && { ...kept, sizeBytes: kept.bytes.length }
+    },
+    keep: (repository, { bytes, digest, mediaType }) =>
+      registry.keepObject(host, repository, { bytes, digest, mediaType }),
+  }
 }
 
 async function openDoors(

@@ -85,6 +85,10 @@ export interface UpstreamConfig
       | 'requests'
       | 'rate'
       | 'allowMissingDigest'
+      | 'images'
+      | 'platform'
+      | 'pull'
+      | 'recompress'
     >
   > {
   /** As `channel` or the url says it. */
@@ -97,6 +101,8 @@ export interface UpstreamConfig
   readonly timeouts: { readonly connectMs: number; readonly headersMs: number; readonly stallMs: number }
   /** Origins: scheme, host and port. */
   readonly fileHosts: readonly string[]
+  readonly authHosts: readonly string[]
+  readonly dockerConfig: Secret | undefined
 }
 
 /** Somebody we know, and what they prove it with. Paths are absolute; what is in them may change while we run. */
@@ -245,6 +251,7 @@ function makeConfig(
       ca: contents.get(`${where}.ca`),
       cert: contents.get(`${where}.cert`),
       key: secretOf(`${where}.key`),
+      dockerConfig: secretOf(`${where}.dockerConfig`),
       timeouts: { connectMs: timeouts.connect, headersMs: timeouts.headers, stallMs: timeouts.stall },
     }
   })

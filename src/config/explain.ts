@@ -89,8 +89,8 @@ export function checkAcross(data: unknown): Problem[] {
       problems.push({ path: [...path, 'name'], complaint })
     } else seen.set(name, index)
 
-    if (type === 'dsapi' && channel !== undefined) {
-      const complaint = 'found a channel; right is none, as servers of type dsapi have no channels'
+    if ((type === 'dsapi' || type === 'docker') && channel !== undefined) {
+      const complaint = `found a channel; right is none, as servers of type ${type} have no channels`
       problems.push({ path: [...path, 'channel'], isKey: true, complaint })
     }
     const inUrl = channelIn(url)
@@ -99,6 +99,7 @@ export function checkAcross(data: unknown): Problem[] {
       problems.push({ path: [...path, 'channel'], complaint })
     }
     problems.push(
+      ...keysOfOtherTypes(upstream, path),
       ...pairMissing(upstream, path, 'cert', 'key'),
       ...pairMissing(upstream, path, 'username', 'passwordFile'),
     )
@@ -176,6 +177,41 @@ function checkChannels(data: unknown, upstreams: readonly unknown[]): Problem[] 
       const complaint = `found ${formatValue(channel)}, which is no channel of ours to go into; right is ${ours}, or to say where, with intoChannels`
       problems.push({ path: upstream.channel === undefined ? [...path, 'url'] : [...path, 'channel'], complaint })
     }
+  }
+  return problems
+}
+
+/** Keys that only mean something to Docker registries, and what is said of them where nothing is meant. */
+const DOCKER_KEYS = { images: '[]', pull: '"images"', recompress: '"none"', authHosts: '[]', dockerConfig: undefined }
+
+function keysOfOtherTypes(upstream: Record<string, unknown>, path: Path): Problem[] {
+  const { dockerConfig, images, pull, type, url, username } = upstream
+  if (type !== 'docker') {
+    const complaint = 'found a key for type docker only; right is none, or "type: docker"'
+    const isMeant = ([key, none]: [string, unknown]) => ![undefined, none].includes(JSON.stringify(upstream[key]))
+    return Object.entries(DOCKER_KEYS)
+      .filter(isMeant)
+      .map(([key]) => ({
+        path: [...path, key],
+        isKey: true,
+        complaint,
+      }))
+  }
+  const problems: Problem[] = []
+  if (username !== undefined && dockerConfig !== undefined) {
+    const complaint = 'found it beside username; right is one of them'
+    problems.push({ path: [...path, 'dockerConfig'], isKey: true, complaint })
+  }
+  const namesNone = images === undefined || (Array.isArray(images) && images.length === 0)
+  if (namesNone && pull !== 'any') {
+    const complaint = 'found type docker, and no images; right is a list under images, or "pull: any"'
+    problems.push({ path: [...path, 'type'], complaint })
+  }
+  const parsed = typeof url === 'string' && URL.canParse(url) ? new URL(url) : undefined
+  const isHub = parsed?.hostname === 'index.docker.io' && /^\/v1\/?$/.test(parsed.pathname)
+  if (parsed && !isHub && (parsed.pathname !== '/' || parsed.search !== '')) {
+    const complaint = `found ${formatValue(url)}; right is a registry without a path, such as https://docker.io`
+    problems.push({ path: [...path, 'url'], complaint })
   }
   return problems
 }

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
 import { CHANNEL_NAME } from '../images/channel-names.js'
+import { IMAGE_SELECTION_FORM, parseImageSelection } from '../images/docker/image-selection.js'
+import type { Platform } from '../images/docker/registry-manifest.js'
 import { parseFilter } from '../images/filter.js'
 import { parseUuid } from '../images/uuid.js'
 import { parseTokenHash } from '../parts/access-token.js'
@@ -135,6 +137,26 @@ const filter = z.string('a filter, such as "name=~base os=smartos"').transform((
 function filters() {
   return z.array(filter, 'a list of filters, such as ["name=~base", "os=smartos type=zone-dataset"]')
 }
+
+const imageSelection = z.string(IMAGE_SELECTION_FORM).transform((text, context) => {
+  try {
+    return parseImageSelection(text)
+  } catch (error) {
+    if (!isMirrorError(error)) throw error
+    context.issues.push({ code: 'custom', message: `tags we understand (${error.message})`, input: text })
+    return z.NEVER
+  }
+})
+
+const PLATFORM_FORM = 'a platform such as linux/amd64 or linux/arm/v7'
+
+const platform = z.string(PLATFORM_FORM).transform((text, context): Platform => {
+  const word = '[a-z0-9][a-z0-9_.-]{0,63}'
+  const [, os, architecture, variant] = new RegExp(`^(${word})/(${word})(?:/(${word}))?$`).exec(text) ?? []
+  if (os !== undefined && architecture !== undefined) return { os, architecture, variant }
+  context.issues.push({ code: 'custom', message: PLATFORM_FORM, input: text })
+  return z.NEVER
+})
 
 const PINS_FORM = 'a list of uuids and filters, such as ["name=~base os=smartos"]'
 
@@ -296,15 +318,15 @@ const upstreamSchema = z.strictObject(
       .describe(
         'What we call it in logs, metrics and the data directory. Unique. What an upstream said is kept under its name: after renaming, it is heard anew.',
       ),
-    type: oneOf('imgapi', 'dsapi')
+    type: oneOf('imgapi', 'dsapi', 'docker')
       .default('imgapi')
       .describe(
-        'The protocol: imgapi for SmartOS and Triton image servers, dsapi for the old dataset servers, dsapid, smartos-image-server, and a web server with an array of manifests as its index and files under <uuid>/<path>.',
+        'The protocol: imgapi for SmartOS and Triton image servers, dsapi for the old dataset servers, dsapid, smartos-image-server, and a web server with an array of manifests as its index and files under <uuid>/<path>; docker for registries of Docker and OCI images, of which the key images says what is offered.',
       ),
     url: url
       .register(examples, { example: 'https://images.smartos.org' })
       .describe(
-        'imgapi: the address of the server, as for imgadm sources. dsapi: the address of the list, for instance http://datasets.example.com/datasets. Credentials do not belong here: see username.',
+        'imgapi: the address of the server, as for imgadm sources. dsapi: the address of the list, for instance http://datasets.example.com/datasets. docker: the registry, without a path: https://docker.io for Docker Hub. Credentials do not belong here: see username.',
       ),
     channel: text('the name of a channel, or "*" for all of them', /^[^\s/?#&]+$/)
       .register(examples, { example: 'release' })
@@ -332,7 +354,9 @@ const upstreamSchema = z.strictObject(
     username: text('a user name without colon', /^[^:\0\r\n]+$/)
       .register(examples, { example: 'mirror' })
       .optional()
-      .describe('For HTTP Basic authentication; sent to the origin of url only.'),
+      .describe(
+        'For HTTP Basic authentication; sent to the origin of url only, and of a Docker registry also to where it hands out tokens (see authHosts).',
+      ),
     passwordFile: file()
       .register(examples, { example: './smartos.password' })
       .optional()
@@ -363,6 +387,41 @@ const upstreamSchema = z.strictObject(
       .prefault([])
       .describe(
         "Other origins that this upstream's file urls and redirects may lead to. Without an entry here only the origin of url is ever contacted. Credentials are not sent there.",
+      ),
+    images: z
+      .array(imageSelection, `a list of images: ${IMAGE_SELECTION_FORM}`)
+      .register(examples, {
+        example: '["busybox:latest", "library/alpine:3.*", "grafana/grafana:~11", "org/app:newest:5"]',
+      })
+      .prefault([])
+      .describe(
+        'docker only: which images to offer, as repository:tags. Tags are one tag (latest without any), a pattern with * and ?, versions as in npm (~11, ^1.2, ">=3.18 <4", 24.04 and 1.2.3.4 too), or several of those with blanks between, all of which must hold. A tag with something behind its numbers, as 11.2.0-ubuntu, is left out of versions unless a pattern asks for it: "~11 *-ubuntu". newest:5 behind it takes the 5 newest of them by version, not by date: org/app:newest:5, "org/app:*-alpine:newest:2". Every layer of what is named becomes an image; tags are followed at every refresh. Also what clients of Docker may pull, see pull.',
+      ),
+    platform: platform
+      .prefault('linux/amd64')
+      .describe('docker only: of an image that is made for several platforms, which one is offered.'),
+    pull: oneOf('images', 'any')
+      .default('images')
+      .describe(
+        "docker only: what Docker's own clients may pull through us. images: the tags that images names, and what they lead to. any: whatever the registry has; then everybody who reaches us has a proxy to it, with our credentials.",
+      ),
+    recompress: oneOf('none', 'gzip')
+      .default('none')
+      .describe(
+        'docker only: what becomes of images with layers that imgadm cannot unpack (zstd). none: they are not offered, and the status says why. gzip: such layers are packed anew, as files of their own.',
+      ),
+    authHosts: z
+      .array(origin, 'a list of origins')
+      .register(examples, { example: '["https://gitlab.example.com"]' })
+      .prefault([])
+      .describe(
+        'docker only: other origins that the registry may send us to for tokens, and that may see our credentials. Its own, and the one of Docker Hub, need not be named.',
+      ),
+    dockerConfig: file()
+      .register(examples, { example: './config.json' })
+      .optional()
+      .describe(
+        'docker only: a config.json as docker login writes it, with credentials for this registry under auths, instead of username and passwordFile. Helpers named in it are not run.',
       ),
     connections: count(1, 64)
       .default(1)

@@ -10,6 +10,11 @@ export interface Statement {
   readonly whereabouts: readonly (string | undefined)[]
   /** The upstream's own channels that it says the image is in; `undefined` if it says nothing of channels. */
   readonly channels?: readonly string[] | undefined
+  /**
+   * The file is compressed in a way that imgadm cannot unpack (zstd), and must be made one that it can before a client of
+   * IMGAPI gets it. Size and digests in the manifest are the original's: what the upstream sends is held to them.
+   */
+  readonly needsRecompression?: boolean
 }
 
 /** Something in an upstream's list that is no usable manifest. It does not spoil the rest of the list. */

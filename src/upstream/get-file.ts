@@ -1,6 +1,6 @@
 import { type Digest, parseDigest } from '../images/digest.js'
 import { parseContentRange } from './content-range.js'
-import type { Answer, HttpClient } from './http-client.js'
+import type { Answer, Asker } from './http-client.js'
 import type { FileBody, LivePriority } from './upstream.js'
 
 export interface FileQuestion {
@@ -21,7 +21,7 @@ export interface FileQuestion {
  * the file's.
  * @throws MirrorError as HttpClient.ask; UPSTREAM_MISBEHAVED when this cannot be the file.
  */
-export async function getFile(client: HttpClient, url: URL, question: FileQuestion): Promise<FileBody> {
+export async function getFile(client: Asker, url: URL, question: FileQuestion): Promise<FileBody> {
   const { expectedBytes, startBytes, endBytes = expectedBytes, priority, validator, signal } = question
   const isRange = startBytes > 0 || endBytes < expectedBytes
   const answer = await client.ask(url, {

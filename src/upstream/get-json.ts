@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { isMirrorError } from '../errors.js'
 import { isDeeperThan } from '../parts/json-object.js'
-import type { Answer, HttpClient } from './http-client.js'
+import type { Answer, Asker, HttpClient } from './http-client.js'
 import { JSON_ARRAY_LIMITS, JsonArrayError, JsonArraySplitter, type JsonElement } from './json-array.js'
 import type { LivePriority } from './upstream.js'
 
@@ -48,18 +48,30 @@ export async function getJson(
  * @throws MirrorError UPSTREAM_MISBEHAVED when it is no such document, or longer than `limitBytes`; as its body does.
  */
 export async function readJson(
-  client: HttpClient,
+  client: Asker,
   answer: Answer,
-  { limitBytes, signal }: { limitBytes: number; signal: AbortSignal },
+  limits: { limitBytes: number; signal: AbortSignal },
 ): Promise<unknown> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of decodedBody(client, answer, { remainingBytes: limitBytes }, signal)) chunks.push(chunk)
-  const value = parseJson(Buffer.concat(chunks))
+  const value = parseJson(await readBytes(client, answer, limits))
   if (value === undefined) throw client.blame.misbehaved(answer.url, 'not JSON')
   if (isDeeperThan(value, JSON_ARRAY_LIMITS.depth)) {
     throw client.blame.misbehaved(answer.url, `JSON nested deeper than ${JSON_ARRAY_LIMITS.depth} levels`)
   }
   return value
+}
+
+/**
+ * Reads the whole body of an answer, without its gzip.
+ * @throws MirrorError UPSTREAM_MISBEHAVED when it is longer than `limitBytes`; as its body does.
+ */
+export async function readBytes(
+  client: Asker,
+  answer: Answer,
+  { limitBytes, signal }: { limitBytes: number; signal: AbortSignal },
+): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of decodedBody(client, answer, { remainingBytes: limitBytes }, signal)) chunks.push(chunk)
+  return Buffer.concat(chunks)
 }
 
 /**
@@ -99,7 +111,7 @@ export async function getJsonArray(
  * nothing at all.
  */
 async function* decodedBody(
-  client: HttpClient,
+  client: Asker,
   answer: Answer,
   budget: ByteBudget,
   signal: AbortSignal,
@@ -129,7 +141,7 @@ async function* decodedBody(
 }
 
 function withoutGzip(
-  client: HttpClient,
+  client: Asker,
   answer: Answer,
   meter: (source: Readable) => AsyncIterable<Uint8Array>,
 ): AsyncIterable<Uint8Array> {

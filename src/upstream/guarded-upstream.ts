@@ -5,7 +5,9 @@ import type { Clock } from '../parts/clock.js'
 import type { RatePlan } from '../parts/rate-plan.js'
 import type { Bandwidth } from './bandwidth.js'
 import { CircuitBreaker, type Passage } from './circuit-breaker.js'
+import { guardRegistry } from './guarded-registry.js'
 import { NotAsked } from './not-asked.js'
+import type { RegistryUpstream } from './registry-upstream.js'
 import type {
   FileBody,
   FileChunks,
@@ -13,13 +15,17 @@ import type {
   Icon,
   Listing,
   Priority,
+  PullLimit,
   Upstream,
   UpstreamHealth,
 } from './upstream.js'
 import type { UpstreamCounters } from './upstream-counters.js'
 
 /** What a protocol's own file is: it knows how to ask, not whether one should. */
-export type UnguardedUpstream = Omit<Upstream, 'health'>
+export type UnguardedUpstream = Omit<Upstream, 'health'> & {
+  /** Of a Docker registry: how many manifests it still lets us have. */
+  readonly pullLimit?: () => PullLimit | undefined
+}
 
 export interface GuardOptions {
   readonly clock: Clock
@@ -49,6 +55,7 @@ const RETRY_WITHIN_MS = 5_000
  * included, closes it. What we did not ask because of limits of our own says nothing about it.
  */
 export class GuardedUpstream implements Upstream {
+  readonly registry: RegistryUpstream | undefined
   readonly #upstream: UnguardedUpstream
   readonly #options: GuardOptions
   readonly #breaker: CircuitBreaker
@@ -63,6 +70,8 @@ export class GuardedUpstream implements Upstream {
       random,
       onTurn: (state) => counters.breakerTurned(upstream.name, state),
     })
+    this.registry =
+      upstream.registry && guardRegistry(upstream.registry, (signal, question) => this.#ask(signal, question))
   }
 
   get name(): string {
@@ -124,6 +133,7 @@ export class GuardedUpstream implements Upstream {
       canResume: this.#canResume,
       quietUntilMs: later(quietMs() || undefined),
       rate: { limit, untilMs: changeMs },
+      pullLimit: this.#upstream.pullLimit?.(),
     }
   }
 

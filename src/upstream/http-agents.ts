@@ -4,6 +4,7 @@ import { type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
 import { MirrorError } from '../errors.js'
 import type { TimeLimits } from './http-failure.js'
 import { mendPausedSockets } from './mend-paused-sockets.js'
+import { publicLookup } from './public-lookup.js'
 
 mendPausedSockets()
 
@@ -26,6 +27,8 @@ export interface Agents {
   readonly own: Dispatcher
   /** For file hosts: they never see our certificate. */
   readonly elsewhere: Dispatcher
+  /** For hosts that nobody named: their address must be public, and their certificate good, whatever `insecure` says. */
+  readonly outside: Dispatcher
 }
 
 /**
@@ -60,6 +63,7 @@ export function makeAgents(name: string, tls: TlsOptions, limits: TimeLimits, en
       ...(tls.key && { key: tls.key }),
     }),
     elsewhere: makeAgent({ ...common, ...(tls.ca && { ca: [tls.ca, ...rootCertificates] }) }),
+    outside: makeAgent({ timeout: limits.connectMs, lookup: publicLookup() }),
   }
 }
 

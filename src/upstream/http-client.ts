@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { isMirrorError, MirrorError } from '../errors.js'
+import { isJsonObject } from '../parts/json-object.js'
+import { isPublicHost } from '../parts/public-address.js'
 import { AnswerBody } from './answer-body.js'
 import { type Agents, type Environment, makeAgents, type TlsOptions } from './http-agents.js'
 import { Blame, isConnectionLost, type TimeLimits } from './http-failure.js'
@@ -25,6 +27,13 @@ export interface HttpClientOptions {
   readonly origin: string
   /** Other origins (scheme, host, port) that files may come from. */
   readonly fileHosts: readonly string[]
+  /** Origins that questions may be asked of, but no redirect leads to: where tokens come from. Without it, none. */
+  readonly authHosts?: readonly string[]
+  /**
+   * Whether files may also come from any https server of the public internet, as those of Docker registries do. Name and
+   * address are checked; behind a proxy, which looks the name up itself, the name alone.
+   */
+  readonly isOpenToPublic?: boolean
   readonly username?: string | undefined
   readonly password?: string | undefined
   readonly tls: TlsOptions
@@ -39,7 +48,20 @@ export interface HttpClientOptions {
   readonly line?: Line | undefined
 }
 
+/** Learns from answers how often one wants to be asked. */
+export interface Pace {
+  heard(status: number, header: (name: string) => string | undefined): void
+}
+
 export interface Question {
+  /** Without it, GET. */
+  readonly method?: 'GET' | 'HEAD' | 'POST'
+  /** Of a POST. */
+  readonly body?: string
+  /** Goes to the origin of the question, and nowhere else; instead of `username` and `password`. */
+  readonly authorization?: string | undefined
+  /** Learns from the answers instead of the origin's own pace, which is about all questions alike. */
+  readonly pace?: Pace
   /** Files may come from `fileHosts` too, are never encoded, and get a connection of their own. */
   readonly kind: 'json' | 'file'
   readonly headers?: Readonly<Record<string, string>>
@@ -57,11 +79,16 @@ export interface Answer {
   readonly url: URL
   /** Of a header sent twice, the first. */
   header(name: string): string | undefined
+  /** Of a header that may be sent several times, all. */
+  headers(name: string): readonly string[]
   /** As it is on the wire: encoded, if there is a content-encoding. Fails as `Upstream` promises. */
   readonly body: Readable
   /** Lets go of a body nobody wants, without giving up the connection if that is cheap. */
   discard(): Promise<void>
 }
+
+/** What those need who only ask. */
+export type Asker = Pick<HttpClient, 'ask' | 'blame'>
 
 /** Speaks HTTP with one upstream. Everything about undici stays behind it. */
 export class HttpClient {
@@ -85,12 +112,19 @@ export class HttpClient {
 
   /** Whether files may come from there. */
   allowsFilesFrom(url: URL): boolean {
-    return url.origin === this.#options.origin || this.#options.fileHosts.includes(url.origin)
+    return url.origin === this.#options.origin || this.#options.fileHosts.includes(url.origin) || this.isPublic(url)
+  }
+
+  /** Whether this is a server of the public internet that may be asked without being named, because `isOpenToPublic`. */
+  isPublic(url: URL): boolean {
+    const { isOpenToPublic = false } = this.#options
+    return isOpenToPublic && url.protocol === 'https:' && isPublicHost(url.hostname)
   }
 
   /**
-   * Asks with GET, and follows redirects where that is allowed: JSON stays at the upstream's own origin, files may also
-   * move to `fileHosts`. An origin has its scheme in it, so https never becomes http behind the operator's back.
+   * Asks, and follows redirects where that is allowed: JSON stays at the upstream's own origin, files may also move to
+   * `fileHosts`, and to public https servers if `isOpenToPublic`. An origin has its scheme in it, so https never becomes
+   * http behind the operator's back. No credentials follow to another origin.
    *
    * @throws MirrorError UPSTREAM_UNREACHABLE (NotAsked at once, if the line or the server wants no question now),
    *   UPSTREAM_MISBEHAVED, CLOSING; the signal's reason when it aborts.
@@ -110,7 +144,7 @@ export class HttpClient {
   /** Cuts what is under way. */
   async close(): Promise<void> {
     const closing = new MirrorError('CLOSING', `${this.#options.name} is being closed`)
-    await Promise.all([this.#agents.own.destroy(closing), this.#agents.elsewhere.destroy(closing)])
+    await Promise.all(Object.values(this.#agents).map((agent: Dispatcher) => agent.destroy(closing)))
   }
 
   async #takeSlot({ kind, priority, signal }: Question): Promise<() => void> {
@@ -139,15 +173,17 @@ export class HttpClient {
       // Asked again here: others may have been answered while we waited for a slot, and a redirect may lead elsewhere.
       this.#line.admit(url.origin, question.priority ?? 'client')
       await this.#line.turn(url.origin, question.signal)
-      const response = await this.#send(url, question)
+      const response = await this.#send(url, question, start)
       const header = (name: string) => firstOf(response.headers[name])
       const status = response.statusCode
-      this.#line.heard(url.origin, status, header)
+      if (question.pace) question.pace.heard(status, header)
+      else this.#line.heard(url.origin, status, header)
       if (question.statuses.includes(status)) return this.#answer(url, question, response, giveBack)
       const told = await readBriefly(this.#answer(url, question, response, () => {}).body)
       if (![301, 302, 303, 307, 308].includes(status)) {
         throw this.blame.ofStatus(url, status, { message: messageIn(told), retryAfter: header('retry-after') })
       }
+      if (question.body !== undefined) throw this.blame.misbehaved(url, 'redirects a body that is for itself alone')
       if (redirects === REDIRECTS_LIMIT) throw this.blame.misbehaved(start, `more than ${redirects} redirects`)
       url = this.#target(url, header('location'), question)
     }
@@ -166,34 +202,35 @@ export class HttpClient {
     return target
   }
 
-  async #send(url: URL, question: Question): Promise<Dispatcher.ResponseData> {
+  async #send(url: URL, question: Question, start: URL): Promise<Dispatcher.ResponseData> {
     try {
-      return await this.#request(url, question)
+      return await this.#request(url, question, start)
     } catch (cause) {
       question.signal.throwIfAborted()
       if (!isConnectionLost(cause)) throw this.blame.ofTransport(url, cause)
     }
     try {
-      return await this.#request(url, question)
+      return await this.#request(url, question, start)
     } catch (cause) {
       throw this.blame.ofTransport(url, cause)
     }
   }
 
-  async #request(url: URL, { kind, headers, signal }: Question): Promise<Dispatcher.ResponseData> {
-    const { origin, username, password, timeouts, version } = this.#options
-    const isOwn = url.origin === origin
-    const agent = isOwn ? this.#agents.own : this.#agents.elsewhere
-    const response = await agent.request({
+  async #request(url: URL, question: Question, start: URL): Promise<Dispatcher.ResponseData> {
+    const { timeouts, version } = this.#options
+    const { body, headers, kind, method = 'GET', signal } = question
+    const authorization = this.#authorizationFor(url, question, start)
+    const response = await this.#agentFor(url).request({
       origin: url.origin,
       path: url.pathname + url.search,
-      method: 'GET',
+      method,
+      body: body ?? null,
       headers: {
         'user-agent': `imgapi-mirror/${version}`,
         'accept-encoding': kind === 'json' ? 'gzip' : 'identity',
         accept: kind === 'json' ? 'application/json' : '*/*',
         ...headers,
-        ...(isOwn && username !== undefined && { authorization: basic(username, password ?? '') }),
+        ...(authorization !== undefined && { authorization }),
       },
       headersTimeout: timeouts.headersMs,
       bodyTimeout: timeouts.stallMs,
@@ -204,6 +241,20 @@ export class HttpClient {
     })
     response.body.on('error', () => {})
     return response
+  }
+
+  /** Credentials of the question go where it was asked, those of the upstream to its own origin; neither anywhere else. */
+  #authorizationFor(url: URL, { authorization }: Question, start: URL): string | undefined {
+    const { origin, username, password } = this.#options
+    if (authorization !== undefined) return url.origin === start.origin ? authorization : undefined
+    return url.origin === origin && username !== undefined ? basicAuthorization(username, password ?? '') : undefined
+  }
+
+  #agentFor(url: URL): Dispatcher {
+    const { authHosts = [], fileHosts, isOpenToPublic, origin } = this.#options
+    if (url.origin === origin) return this.#agents.own
+    const isNamed = fileHosts.includes(url.origin) || authHosts.includes(url.origin)
+    return isNamed || !isOpenToPublic ? this.#agents.elsewhere : this.#agents.outside
   }
 
   #answer(url: URL, question: Question, response: Dispatcher.ResponseData, giveBack: () => void): Answer {
@@ -217,6 +268,7 @@ export class HttpClient {
       status: response.statusCode,
       url,
       header: (name) => firstOf(response.headers[name]),
+      headers: (name) => [response.headers[name] ?? []].flat(),
       body,
       async discard() {
         await readBriefly(body)
@@ -248,17 +300,23 @@ async function readBriefly(body: Readable): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** What an error body says, if it is JSON with a `message`, as IMGAPI's are: one line, and short. */
+/**
+ * What an error body says, if it is JSON with a `message`, as IMGAPI's are, or with `errors` that have one, as Docker
+ * registries' are: one line, and short.
+ */
 function messageIn(body: Buffer): string | undefined {
   try {
-    const { message } = JSON.parse(body.toString('utf8'))
+    const said: unknown = JSON.parse(body.toString('utf8'))
+    if (!isJsonObject(said)) return undefined
+    const [first] = Array.isArray(said.errors) ? (said.errors as unknown[]) : []
+    const message = said.message ?? (isJsonObject(first) ? (first.message ?? first.code) : undefined)
     return typeof message === 'string' ? message.slice(0, TOLD_CHARACTERS).replace(/\p{Control}+/gu, ' ') : undefined
   } catch {
     return undefined
   }
 }
 
-function basic(username: string, password: string): string {
+export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
 }
 

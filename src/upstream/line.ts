@@ -17,6 +17,9 @@ export interface LineOptions {
   readonly totalBandwidth: Bandwidth
 }
 
+/** Origins remembered at once. Redirects of registries lead to origins that nobody has named, and nobody has counted. */
+const PACES_LIMIT = 256
+
 /** What lies between us and one upstream: how fast it may be used, when, and how often its servers want to be asked. */
 export class Line {
   readonly #options: LineOptions
@@ -90,11 +93,13 @@ export class Line {
   }
 
   #paceOf(origin: string): RequestPace {
-    let pace = this.#paces.get(origin)
-    if (!pace) {
-      pace = new RequestPace(this.#options.clock)
-      this.#paces.set(origin, pace)
-    }
+    const known = this.#paces.get(origin)
+    const pace = known ?? new RequestPace(this.#options.clock)
+    // What was asked last stands last: the upstream's own origin is never the one forgotten.
+    this.#paces.delete(origin)
+    this.#paces.set(origin, pace)
+    const [oldest] = this.#paces.keys()
+    if (this.#paces.size > PACES_LIMIT) this.#paces.delete(oldest!)
     return pace
   }
 }

@@ -1,9 +1,13 @@
-import { HttpClient } from './http-client.js'
+import { HttpClient, type HttpClientOptions } from './http-client.js'
 import type { Line } from './line.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
 /** @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used. */
-export function makeHttpClient(options: UpstreamOptions, line: Line): HttpClient {
+export function makeHttpClient(
+  options: UpstreamOptions,
+  line: Line,
+  further: Pick<HttpClientOptions, 'authHosts' | 'isOpenToPublic'> = {},
+): HttpClient {
   const { name, url, fileHosts, username, password, timeouts, connections, environment, version } = options
   const { ca, cert, key, insecure } = options
   return new HttpClient({
@@ -18,5 +22,6 @@ export function makeHttpClient(options: UpstreamOptions, line: Line): HttpClient
     environment,
     version,
     line,
+    ...further,
   })
 }

@@ -2,6 +2,7 @@ import { MirrorError } from '../errors.js'
 import { systemClock } from '../parts/clock.js'
 import { steadyPlan } from '../parts/rate-plan.js'
 import { Bandwidth } from './bandwidth.js'
+import { DockerUpstream } from './docker/docker.js'
 import { DsapiUpstream } from './dsapi.js'
 import { GuardedUpstream, type UnguardedUpstream } from './guarded-upstream.js'
 import { ImgapiUpstream } from './imgapi.js'
@@ -15,6 +16,7 @@ export type { UpstreamOptions } from './upstream-options.js'
 const KINDS: Record<UpstreamOptions['type'], new (options: UpstreamOptions, line: Line) => UnguardedUpstream> = {
   imgapi: ImgapiUpstream,
   dsapi: DsapiUpstream,
+  docker: DockerUpstream,
 }
 
 /** @throws MirrorError CONFIG_INVALID for a url, certificates or proxies that cannot be used. */
@@ -40,6 +42,6 @@ export function makeUpstream(options: UpstreamOptions): GuardedUpstream {
     random,
     counters,
     bandwidth,
-    quietMs: () => line.quietMs(url.origin),
+    quietMs: () => line.quietMs(new URL(upstream.url).origin),
   })
 }

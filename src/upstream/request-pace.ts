@@ -12,7 +12,7 @@ const FEW = 5
 const EARLIEST_DATE_SECONDS = 1_000_000_000
 
 /** A header of an answer by its name in lower case. */
-type Header = (name: string) => string | undefined
+export type Header = (name: string) => string | undefined
 
 /**
  * How often one origin wants to be asked. After a 429 or 503 with Retry-After, and when its count of requests is used
@@ -69,14 +69,14 @@ export class RequestPace {
   }
 }
 
-interface RateLimitSaid {
+export interface RateLimitSaid {
   readonly limit: number | undefined
   readonly remaining: number
   readonly resetMs: number
 }
 
 /** `undefined` where nothing usable is said. */
-function parseRateLimit(header: Header, wallMs: number): RateLimitSaid | undefined {
+export function parseRateLimit(header: Header, wallMs: number): RateLimitSaid | undefined {
   const combined = header('ratelimit')?.slice(0, 500)
   if (combined !== undefined) {
     const remaining = parameterOf(combined, 'r', 'remaining')

@@ -1,3 +1,5 @@
+import type { ImageSelection } from '../images/docker/image-selection.js'
+import type { Platform } from '../images/docker/registry-manifest.js'
 import type { Filter } from '../images/filter.js'
 import type { Clock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
@@ -5,13 +7,14 @@ import type { RatePlan } from '../parts/rate-plan.js'
 import type { Bandwidth } from './bandwidth.js'
 import type { Environment } from './http-agents.js'
 import type { TimeLimits } from './http-failure.js'
+import type { RegistryMemory } from './registry-upstream.js'
 import type { UpstreamCounters } from './upstream-counters.js'
 
 /** One upstream, as configured. */
 export interface UpstreamOptions {
   readonly name: string
-  readonly type: 'imgapi' | 'dsapi'
-  /** IMGAPI: the server, with a path if it has one, and perhaps `?channel=`. DSAPI: the address of the list. */
+  readonly type: 'imgapi' | 'dsapi' | 'docker'
+  /** IMGAPI: the server, with a path if it has one, and perhaps `?channel=`. DSAPI: the address of the list. Docker: the registry, without a path. */
   readonly url: URL
   /** IMGAPI only; wins over the url's. */
   readonly channel?: string | undefined
@@ -33,6 +36,20 @@ export interface UpstreamOptions {
   readonly connections: number
   /** Take files without any digest; they cannot be verified. */
   readonly allowMissingDigest: boolean
+  /** Docker only, all to the end of these. Which images to offer; without it, none. */
+  readonly images?: readonly ImageSelection[] | undefined
+  /** Of an image for several, which one. Without it, linux/amd64. */
+  readonly platform?: Platform | undefined
+  /** What Docker's own clients may pull through us: what `images` names, or anything. */
+  readonly pull?: 'images' | 'any' | undefined
+  /** Whether layers that imgadm cannot unpack (zstd) are made ones that it can, or set aside. */
+  readonly recompress?: 'none' | 'gzip' | undefined
+  /** Origins that may see credentials besides the registry's own: where its tokens come from. */
+  readonly authHosts?: readonly string[] | undefined
+  /** The text of Docker's config.json, with credentials for this registry; instead of `username` and `password`. */
+  readonly dockerConfig?: string | undefined
+  /** Where manifests and configs of the registry of that name (`docker.io`) are kept between runs. Without it, nothing is. */
+  readonly registryMemory?: ((host: string) => RegistryMemory) | undefined
   readonly limits: {
     /** Of one whole listing, all its pages together, on the wire and decoded. */
     readonly listBytes: number

@@ -80,6 +80,17 @@ export interface UpstreamHealth {
   readonly quietUntilMs: number | undefined
   /** In bytes per second, what holds now and until when. */
   readonly rate: { readonly limit: RateLimit; readonly untilMs: number | undefined }
+  /** Of a Docker registry that has such a limit. */
+  readonly pullLimit?: PullLimit | undefined
+}
+
+/** How many manifests a registry still lets us have, as it told last. Times are since 1970. */
+export interface PullLimit {
+  /** `undefined`: not told. */
+  readonly limit: number | undefined
+  readonly remaining: number
+  /** When the count begins anew, at latest. */
+  readonly untilMs: number
 }
 
 export interface Icon {

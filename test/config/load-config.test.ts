@@ -107,6 +107,31 @@ verifyOnRead: always
       requests: 8,
       rate: { timezone: 'UTC', windows: [], otherwise: 'unlimited', whenClosed: 'allow' },
       allowMissingDigest: false,
+      images: [],
+      platform: { os: 'linux', architecture: 'amd64', variant: undefined },
+      pull: 'images',
+      recompress: 'none',
+      authHosts: [],
+      dockerConfig: undefined,
+    })
+  })
+
+  it('takes Docker registries, with the images they are to offer', async () => {
+    await writeFile(join(directory, 'c.json'), 'content of c.json')
+    const { upstreams } = await load(`
+upstreams:
+  - {name: hub, type: docker, url: "https://docker.io", images: ["busybox", "grafana/grafana:~11"], dockerConfig: c.json}
+  - {name: own, type: docker, url: "http://10.0.0.1:5000", pull: any, platform: linux/arm/v7, authHosts: ["http://10.0.0.1:5001"]}`)
+    const [hub, own] = upstreams
+    expect(hub!.images.map(({ repository, text }) => [repository, text])).toEqual([
+      ['busybox', 'busybox'],
+      ['grafana/grafana', 'grafana/grafana:~11'],
+    ])
+    expect(hub!.dockerConfig!.reveal()).toBe('content of c.json')
+    expect(own).toMatchObject({
+      pull: 'any',
+      platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
+      authHosts: ['http://10.0.0.1:5001'],
     })
   })
 
@@ -312,6 +337,36 @@ describe('a wrong config is told', () => {
       /upstreams\[0\]\.name: .* right is a name of lower-case/,
     ],
     [
+      'a key for Docker registries where there is none',
+      'upstreams: [{name: a, url: "http://a", images: [busybox]}]',
+      /upstreams\[0\]\.images: found a key for type docker only; right is none, or "type: docker"$/,
+    ],
+    [
+      'a Docker registry of which nothing is wanted',
+      'upstreams: [{name: a, url: "http://a", type: docker}]',
+      /right is a list under images, or "pull: any"$/,
+    ],
+    [
+      'a Docker registry with a path',
+      'upstreams: [{name: a, url: "https://a/v2", type: docker, pull: any}]',
+      /right is a registry without a path/,
+    ],
+    [
+      'a Docker registry with two kinds of credentials',
+      'upstreams: [{name: a, url: "https://a", type: docker, pull: any, username: u, passwordFile: password, dockerConfig: cert.pem}]',
+      /found it beside username; right is one of them$/,
+    ],
+    [
+      'tags that are none',
+      'upstreams: [{name: a, url: "https://a", type: docker, images: ["app:~one"]}]',
+      /"~one" is neither a tag, nor a pattern, nor a comparison/,
+    ],
+    [
+      'a platform that is none',
+      'upstreams: [{name: a, url: "https://a", type: docker, images: ["app"], platform: amd64}]',
+      /found "amd64"; right is a platform such as linux\/amd64/,
+    ],
+    [
       'a channel of a dsapi server',
       'upstreams: [{name: a, url: "http://a", type: dsapi, channel: dev}]',
       /1:53: .*no channels/,
@@ -513,6 +568,8 @@ describe('what is generated from the schema', () => {
     const uncommented = lines.flatMap((line, index) => {
       const key = /^ *(\w+):/.exec(line)?.[1]
       const next = lines[index + 1] ?? ''
+      // What is for one type only cannot stand beside what is for another.
+      if (/^ *#(images|authHosts|dockerConfig):/.test(line)) return []
       return key && next.trimStart().startsWith(`#${key}:`) ? [] : [line.replace(/^( *)#(\w)/, '$1$2')]
     })
     const text = uncommented.join('\n')

@@ -23,13 +23,27 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
 }
 
 /** A rate is in bytes per second, or one of the words `unlimited` and `closed`. */
-function healthOf({ nextProbeMs, quietUntilMs, canResume, rate, ...health }: NonNullable<UpstreamStatus['health']>) {
+function healthOf({
+  nextProbeMs,
+  quietUntilMs,
+  canResume,
+  rate,
+  pullLimit,
+  ...health
+}: NonNullable<UpstreamStatus['health']>) {
   return {
     ...health,
     nextProbeAt: isoTime(nextProbeMs),
     quietUntilAt: isoTime(quietUntilMs),
     canResume: canResume ?? null,
     rate: { limit: rate.limit, untilAt: isoTime(rate.untilMs) },
+    ...(pullLimit && {
+      pullLimit: {
+        limit: pullLimit.limit ?? null,
+        remaining: pullLimit.remaining,
+        untilAt: isoTime(pullLimit.untilMs),
+      },
+    }),
   }
 }
 

@@ -13,9 +13,12 @@ export interface Certificates {
   readonly client: { readonly cert: string; readonly key: string }
 }
 
-/** An authority of our own, made on the spot, and what it has signed. PEM texts. */
-export async function makeCertificates(): Promise<Certificates> {
-  const directory = await temporaryDirectory()
+/**
+ * An authority of our own, made on the spot, and what it has signed. PEM texts.
+ * @param given where to make them; without it, in a directory that goes when the test has finished.
+ */
+export async function makeCertificates(given?: string): Promise<Certificates> {
+  const directory = given ?? (await temporaryDirectory())
   const path = (name: string) => join(directory, name)
   const read = (name: string) => readFile(path(name), 'utf8')
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
