@@ -6,8 +6,14 @@ import type { ImageFile, Manifest } from './manifest.js'
  * origin. Empty when they agree. What only one of them declares is no difference; neither is a name or a state.
  */
 export function identityDifferences(one: Manifest, other: Manifest): string[] {
+  const differences = differencesOfFiles(one, other)
+  if (one.origin === other.origin) return differences
+  return [`origin ${one.origin ?? 'none'} or ${other.origin ?? 'none'}`, ...differences]
+}
+
+/** Where their files differ, in the same words. What only one of them declares is no difference. */
+export function differencesOfFiles(one: Manifest, other: Manifest): string[] {
   const differences: string[] = []
-  if (one.origin !== other.origin) differences.push(`origin ${one.origin ?? 'none'} or ${other.origin ?? 'none'}`)
   if (one.files.length !== other.files.length) {
     differences.push(`${one.files.length} or ${other.files.length} files`)
   }

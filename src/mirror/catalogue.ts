@@ -1,6 +1,7 @@
 import { ancestryOf } from '../images/ancestry.js'
 import { shareChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
+import { withLayerFacts } from '../images/docker/layer-facts.js'
 import { identityDifferences } from '../images/identity.js'
 import type { Manifest } from '../images/manifest.js'
 import { compareByPublication } from '../images/match-query.js'
@@ -41,7 +42,8 @@ interface Held {
  * - An image that was published here is as it was published here, whatever upstreams claim.
  * - Of others, the first upstream in the configuration that has an image wins.
  * - A held image keeps its sha1, size and origin whatever is claimed later: only claims that agree with what we measured,
- *   and declare as much as we promised, can win.
+ *   and declare as much as we promised, can win. Of a held Docker layer we show what we measured, whoever wins: its
+ *   tags move, and its registry never says a sha1.
  * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts, as long as there is a winner.
  * - An image that an upstream stops listing is withdrawn there: it is gone from our list unless another upstream has
  *   it, or we hold it.
@@ -301,11 +303,13 @@ function chooseWinner(claims: readonly Claim[], held: Held | undefined): Winner 
     const first = standing[0]
     return first && { manifest: first.manifest, identity: first.manifest, name: first.upstream }
   }
+  const { manifest: promised, files } = held.image
+  const isLayer = files[0]?.layer !== undefined
   const agrees = ({ manifest }: Claim) =>
-    identityDifferences(held.measured, manifest).length === 0 && declaresAll(manifest, held.image.manifest)
+    identityDifferences(held.measured, manifest).length === 0 && (isLayer || declaresAll(manifest, promised))
   const agreeing = standing.find(agrees) ?? claims.find(agrees)
   return {
-    manifest: agreeing?.manifest ?? held.image.manifest,
+    manifest: asHeld(agreeing?.manifest ?? promised, held.image),
     identity: held.measured,
     name: 'the held image',
   }
@@ -325,6 +329,13 @@ function differencesTo(identity: Manifest, manifest: Manifest): readonly string[
 /** Equal sets are mostly the same array. */
 function areSameChannels(one: readonly string[] | undefined, other: readonly string[] | undefined): boolean {
   return one === other || one?.join() === other?.join()
+}
+
+/** What is claimed of a Docker layer, with what only who holds it can know; of any other image just what is claimed. */
+function asHeld(manifest: Manifest, { files: [file], manifest: promised }: HeldImage): Manifest {
+  if (!file?.layer) return manifest
+  const { sizeBytes } = promised.files[0]!
+  return withLayerFacts(manifest, { ...file.layer, sha256: file.sha256, sizeBytes })
 }
 
 /** Whether every digest that `promised` declares is declared by `manifest` too: a promise must not get weaker. */

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isMirrorError } from '../errors.js'
 import type { Claim, Statement } from '../images/claim.js'
+import { differencesOfFiles } from '../images/identity.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
@@ -85,7 +86,7 @@ export class Heard {
       missing.delete(uuid)
       const known = catalogue.claimOf(upstream, uuid)
       if (known?.isListed && known.withdrawnMs === undefined && isSame(known, statement)) continue
-      if (known && !isSameFile(known, statement)) {
+      if (known && differencesOfFiles(known.manifest, statement.manifest).length > 0) {
         log.warn({ upstream, uuid }, `upstream ${upstream} now claims another file for image ${uuid} than before`)
       }
       changed.push(claimFrom(upstream, statement, known, heardMs, true))
@@ -152,7 +153,7 @@ function claimFrom(
   heardMs: number,
   isListed: boolean,
 ): Claim {
-  const isOldNews = known !== undefined && isSameFile(known, statement)
+  const isOldNews = known !== undefined && differencesOfFiles(known.manifest, statement.manifest).length === 0
   return {
     upstream,
     manifest: statement.manifest,

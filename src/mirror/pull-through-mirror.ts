@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { isMirrorError, MirrorError } from '../errors.js'
 import { ancestryOf } from '../images/ancestry.js'
 import { DIGEST_ALGORITHMS, strongestDigest } from '../images/digest.js'
+import { SNIFF_BYTES, sniffCompression } from '../images/docker/sniff-compression.js'
 import type { ListQuery } from '../images/list-query.js'
 import type { ImageFile, Manifest } from '../images/manifest.js'
 import { selectImages } from '../images/match-query.js'
@@ -176,7 +177,7 @@ export class PullThroughMirror implements Mirror {
       const lacks = this.#catalogue.lacks(manifest, (each) => this.#isHeld(each), maxAncestry)
       if (lacks.length > 0) throw incomplete(uuid, lacks)
     }
-    return manifest
+    return manifest.type === 'docker' ? await this.#withSha1(manifest) : manifest
   }
 
   async findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileOnOffer> {
@@ -423,16 +424,48 @@ export class PullThroughMirror implements Mirror {
     this.#holding.set(uuid, this.#hold({ manifest, files, heldSinceMs: Date.now(), upstream }))
   }
 
-  async #hold(image: HeldImage): Promise<void> {
+  /**
+   * A Docker layer has a sha1 once it is held. One that came for another image, which has it too, is held as soon as
+   * anybody asks for it.
+   */
+  async #withSha1(manifest: Manifest): Promise<Manifest> {
+    const { uuid } = manifest
+    this.#holdWhenComplete(manifest)
+    await this.#holding.get(uuid)
+    return this.#catalogue.find(uuid) ?? manifest
+  }
+
+  async #hold(complete: HeldImage): Promise<void> {
     const { log, store } = this.#options
-    const { uuid } = image.manifest
+    const { type, uuid } = complete.manifest
     try {
+      const image = type === 'docker' ? await this.#lookedInto(complete) : complete
       await store.images.keep(image)
       this.#catalogue.hold(image, this.#measured(image))
     } catch (error) {
       log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`)
     } finally {
       this.#holding.delete(uuid)
+    }
+  }
+
+  /** With what the bytes of a Docker layer tell about it. */
+  async #lookedInto(image: HeldImage): Promise<HeldImage> {
+    const [file, ...others] = image.files
+    if (!file) return image
+    const { uuid } = image.manifest
+    const blob = await this.#options.store.blobs.open(file.sha256)
+    if (!blob) throw new MirrorError('STORE_BROKEN', `the file of image ${uuid} has vanished`)
+    try {
+      const head = Buffer.alloc(SNIFF_BYTES)
+      const compression = sniffCompression(head.subarray(0, await blob.read(head, 0)))
+      if (compression === 'zstd') {
+        this.#options.log.warn({ uuid }, `image ${uuid} is compressed with zstd, which imgadm cannot unpack`)
+      }
+      const layer = { sha1: blob.ref.sha1, compression: compression === 'zstd' ? 'none' : compression }
+      return { ...image, files: [{ ...file, layer }, ...others] }
+    } finally {
+      await blob.close()
     }
   }
 

@@ -1,5 +1,5 @@
 import type { ImageRecord } from '../images/image-record.js'
-import type { Manifest } from '../images/manifest.js'
+import type { Compression, Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Audited } from './audit-store.js'
 import type { Extent } from './blob-store.js'
@@ -39,6 +39,8 @@ export interface HeldFile {
   readonly extents: readonly Extent[]
   /** Which bytes were wrong when they came, from whom, and who had them right. */
   readonly corrections: readonly Correction[]
+  /** Of a Docker layer: what its manifest shows from now on, since no registry says it beforehand. */
+  readonly layer?: { readonly sha1: string; readonly compression: Compression }
 }
 
 /** Bytes [startBytes, endBytes) of a file that were wrong when they came. */

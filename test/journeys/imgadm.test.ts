@@ -1,9 +1,13 @@
 import { randomBytes } from 'node:crypto'
+import { gunzipSync } from 'node:zlib'
 import { request } from 'undici'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { JsonObject } from '../../src/parts/json-object.js'
 import { makeDataset, makeImage, sha1, uuidOf } from '../support/made-up-images.js'
-import { startMirror } from '../support/running-mirror.js'
+import { layerBytes, servedLayers } from '../support/made-up-layers.js'
+import { startMirror, until } from '../support/running-mirror.js'
 import { startDsapid } from '../support/upstreams/dsapid.js'
+import { startRangeImgapi } from '../support/upstreams/range-imgapi.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 import type { TestServer } from '../support/upstreams/serve.js'
 import { startSmartosImageServer } from '../support/upstreams/smartos-image-server.js'
@@ -47,7 +51,9 @@ async function imgadmImport(url: string, uuid: string): Promise<Buffer[]> {
       expect(headers['content-length']).toBe(String(file.size))
       expect(headers['transfer-encoding']).toBeUndefined()
       expect(headers['content-encoding']).toBeUndefined()
-      expect(sha1(bytes)).toBe(file.sha1)
+      // Of a Docker layer that nobody has pulled before it is not told; imgadm then goes by length and decompressor.
+      if (manifest.type !== 'docker' || file.sha1) expect(sha1(bytes)).toBe(file.sha1)
+      else gunzipSync(bytes)
       return bytes
     }),
   )
@@ -85,6 +91,25 @@ describe('imgadm with the mirror as its only source', () => {
     const images = (await imgadmGet(mirror.url, '/images')).json()
     expect(images.map((image: { name: string }) => image.name)).toEqual(['two', 'one'])
     expect(images.every((image: { state: string; v: number }) => image.state === 'active' && image.v === 2)).toBe(true)
+  })
+
+  it('imports a Docker image at the first try, layer by layer, though nobody has pulled one before', async () => {
+    const layers = [layerBytes(), layerBytes(), layerBytes()]
+    const images = servedLayers(layers)
+    const { url } = closing(await startRangeImgapi(images))
+    const mirror = await startMirror({ upstreams: [{ name: 'registry', url }] })
+    await mirror.settled()
+    const listed = (await imgadmGet(mirror.url, '/images')).json()
+    expect(listed.every(({ tags }: { tags: JsonObject }) => typeof tags['docker:id'] === 'string')).toBe(true)
+    const imported = await imgadmImport(mirror.url, uuidOf(images[2]!))
+    expect(imported.map(sha1)).toEqual(layers.toReversed().map(sha1))
+    // Its last byte leaves when it is verified, which is before it is written down as held.
+    await until(async () => (await mirror.status()).imagesHeld === 3)
+    for (const [index, image] of images.entries()) {
+      const { files } = (await imgadmGet(mirror.url, `/images/${uuidOf(image)}`)).json()
+      expect(files).toEqual([{ sha1: sha1(layers[index]!), size: layers[index]!.length, compression: 'gzip' }])
+    }
+    expect((await imgadmImport(mirror.url, uuidOf(images[2]!))).map(sha1)).toEqual(imported.map(sha1))
   })
 
   it('imports an image from a DSAPI server, repaired into what it needs', async () => {
