@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { clientSources } from './assemble/client-sources.js'
 import type { Running } from './cli/surroundings.js'
 import type { Config, Listen, UpstreamConfig } from './config.js'
 import { MirrorError } from './errors.js'
@@ -82,7 +83,10 @@ export async function assemble({ config, log, environment, version }: AssembleOp
         scrub: config.scrub,
         verifyOnRead: config.verifyOnRead,
       },
-      publishing: { mode: config.mode, sources: undefined },
+      publishing: {
+        mode: config.mode,
+        sources: clientSources({ config, log, environment, version, counters, totalBandwidth }),
+      },
       counters,
       log,
     })

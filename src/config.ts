@@ -35,6 +35,11 @@ export interface Config {
   readonly publish: {
     /** Who may publish, and who may read where that is not open. */
     readonly users: readonly UserConfig[]
+    /** Origins: scheme, host and port. */
+    readonly sources: readonly string[]
+    readonly privateAddresses: boolean
+    /** PEM. */
+    readonly ca: string | undefined
   }
   readonly publicUrl: URL | undefined
   /** Addresses, networks, or `unix`. */
@@ -277,7 +282,12 @@ function makeConfig(
     operator: settings.operator.map(listenOf),
     mode: settings.mode,
     read: settings.read,
-    publish: { users },
+    publish: {
+      users,
+      sources: settings.publish.sources,
+      privateAddresses: settings.publish.privateAddresses,
+      ca: contents.get('publish.ca'),
+    },
     publicUrl: settings.publicUrl,
     trustedProxies: settings.trustedProxies,
     datasets: settings.datasets,

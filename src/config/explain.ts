@@ -40,11 +40,14 @@ function explain(issue: Issue, schema: z.ZodType, data: unknown): Problem[] {
 /** Users' entries whose values may stand in a message. In any other place somebody may have written a password. */
 const SHOWN_OF_USERS = ['name', 'passwordFile', 'tokenFile', 'sshKeys', 'readOnly']
 
+const SHOWN_OF_PUBLISH = ['sources', 'privateAddresses', 'ca']
+
 function shown(path: Path, value: unknown): string {
   const isScalar = typeof value !== 'object' || value === null
   const [top, users, index, key] = path
   const mayBeSecret =
     top === 'publish' &&
+    !SHOWN_OF_PUBLISH.includes(String(users)) &&
     (!isScalar || users !== 'users' || index === undefined || !SHOWN_OF_USERS.includes(String(key)))
   return mayBeSecret ? 'something else, which is not shown' : formatValue(value)
 }

@@ -547,8 +547,26 @@ export const settingsSchema = z.strictObject(
             .describe(
               'Who may publish. Nobody without an entry here. Their files are read again at POST /authkeys/reload.',
             ),
+          sources: z
+            .array(origin, 'a list of origins')
+            .register(examples, { example: '["https://images.example.com"]' })
+            .prefault([])
+            .describe(
+              'Origins that whoever publishes may have this mirror fetch images and files from (import-remote, import and file with source, from-url). The origins of upstreams are always allowed. Nothing is fetched while offline.',
+            ),
+          privateAddresses: flag
+            .default(false)
+            .describe(
+              'true: the names in sources may lead to private addresses. Otherwise they lead nowhere then, so that nobody who controls a name gets at machines beside this one. A source that is written as an address may be private in any case.',
+            ),
+          ca: file()
+            .register(examples, { example: './sources-ca.pem' })
+            .optional()
+            .describe(
+              'PEM file with the authorities that the certificates of sources are checked against, instead of the public ones.',
+            ),
         },
-        'a mapping with the key users',
+        'a mapping of users, sources, privateAddresses and ca',
       )
       .prefault({})
       .describe('Images of our own making, and who may make them.'),

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import type { LookupFunction } from 'node:net'
 import { createSecureContext, rootCertificates } from 'node:tls'
 import { type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici'
 import { MirrorError } from '../errors.js'
@@ -33,9 +34,16 @@ export interface Agents {
 
 /**
  * Connections of the upstream of that name. How many there are at once is for the caller to bound.
+ * @param lookup how names are looked up, where we connect ourselves; a proxy does as it likes.
  * @throws MirrorError CONFIG_INVALID for certificates or proxies that cannot be used.
  */
-export function makeAgents(name: string, tls: TlsOptions, limits: TimeLimits, environment: Environment): Agents {
+export function makeAgents(
+  name: string,
+  tls: TlsOptions,
+  limits: TimeLimits,
+  environment: Environment,
+  lookup?: LookupFunction,
+): Agents {
   checkPem(name, tls)
   const proxies = {
     // Empty, never undefined: undici would then read process.env itself. Without https_proxy it uses http_proxy for both.
@@ -54,7 +62,7 @@ export function makeAgents(name: string, tls: TlsOptions, limits: TimeLimits, en
       // A proxy that takes the connection and then says nothing must not cost undici's five minutes.
       clientFactory: (origin, options) => new Pool(origin, { ...options, headersTimeout: limits.connectMs }),
     })
-  const common = { timeout: limits.connectMs, rejectUnauthorized: !tls.insecure }
+  const common = { timeout: limits.connectMs, rejectUnauthorized: !tls.insecure, ...(lookup && { lookup }) }
   return {
     own: makeAgent({
       ...common,

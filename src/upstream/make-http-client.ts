@@ -9,7 +9,7 @@ export function makeHttpClient(
   further: Pick<HttpClientOptions, 'authHosts' | 'isOpenToPublic'> = {},
 ): HttpClient {
   const { name, url, fileHosts, username, password, timeouts, connections, environment, version } = options
-  const { ca, cert, key, insecure } = options
+  const { ca, cert, key, insecure, isPublicOnly } = options
   return new HttpClient({
     name,
     origin: url.origin,
@@ -17,6 +17,7 @@ export function makeHttpClient(
     username,
     password,
     tls: { ca, cert, key, insecure },
+    isPublicOnly,
     timeouts,
     connections,
     environment,

@@ -29,6 +29,8 @@ export interface UpstreamOptions {
   readonly key?: string | undefined
   /** Believe any certificate. Said loudly in the log. */
   readonly insecure: boolean
+  /** Go nowhere where a name leads to a private address; see public-addresses.ts. */
+  readonly isPublicOnly?: boolean | undefined
   readonly timeouts: TimeLimits
   /** Origins (`https://cdn.example.com`) besides the upstream's own that files may come from. */
   readonly fileHosts: readonly string[]

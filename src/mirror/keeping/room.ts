@@ -219,7 +219,8 @@ export class Room {
   /** Takes out of `unknown` what is a file of some image. */
   #keptImages(busy: ReadonlySet<Uuid | string>, unknown: Map<string, BlobRef>): KeptImage[] {
     const { catalogue, store, underWay } = this.#options
-    const needed = new Set([...underWay()].flatMap((image) => this.#ancestorsOf(image)))
+    const own = [...store.images.all()].flatMap(({ manifest, publication }) => (publication ? [manifest] : []))
+    const needed = new Set([...underWay(), ...own].flatMap((image) => this.#ancestorsOf(image)))
     const images: KeptImage[] = []
     const add = (manifest: Manifest, refs: readonly BlobRef[]) => {
       const { uuid } = manifest

@@ -60,6 +60,8 @@ export class Publisher implements Publishing {
   readonly #sources: Sources
   readonly #imports: RemoteImports
   readonly #closing = new AbortController()
+  /** Files on their way, one for each client who sends one or has one fetched. */
+  readonly #arriving = new Set<Promise<unknown>>()
 
   constructor(options: PublisherOptions) {
     const { catalogue, channels, find, isOffline, log, maxAncestry, mode, sources, store } = options
@@ -94,7 +96,7 @@ export class Publisher implements Publishing {
   /** Ends imports and uploads. The flights are the caller's to close, before this. */
   async close(): Promise<void> {
     this.#closing.abort(new MirrorError('CLOSING', 'the mirror is closing'))
-    await this.#imports.idle()
+    await Promise.allSettled([this.#imports.idle(), ...this.#arriving])
     await this.#own.idle()
   }
 
@@ -142,35 +144,38 @@ export class Publisher implements Publishing {
     })
   }
 
-  async addFile(uuid: Uuid, upload: FileUpload, options: ChangeOptions): Promise<Manifest> {
-    this.#own.findForFile(uuid, options)
-    return await this.#putUpload(uuid, upload, options, {
-      compression: upload.compression,
-      ...(upload.datasetGuid && { dataset_guid: upload.datasetGuid }),
-    })
+  addFile(uuid: Uuid, upload: FileUpload, options: ChangeOptions): Promise<Manifest> {
+    return this.#arrive(uuid, options, () =>
+      this.#putUpload(uuid, upload, options, {
+        compression: upload.compression,
+        ...(upload.datasetGuid && { dataset_guid: upload.datasetGuid }),
+      }),
+    )
   }
 
-  async addFileFrom(uuid: Uuid, source: string, options: ChangeOptions): Promise<Manifest> {
-    this.#own.findForFile(uuid, options)
-    return await this.#sources.with(source, async (upstream) => {
-      const statement = await remoteImage(upstream, uuid, 'image', this.#closing.signal)
-      return await this.#putRemoteFile(upstream, statement, options)
-    })
+  addFileFrom(uuid: Uuid, source: string, options: ChangeOptions): Promise<Manifest> {
+    return this.#arrive(uuid, options, () =>
+      this.#sources.with(source, async (upstream) => {
+        const statement = await remoteImage(upstream, uuid, 'image', this.#closing.signal)
+        return await this.#putRemoteFile(upstream, statement, options)
+      }),
+    )
   }
 
-  async addFileFromUrl(
+  addFileFromUrl(
     uuid: Uuid,
     file: Pick<FileUpload, 'compression' | 'sha1' | 'signal'> & { readonly url: string },
     options: ChangeOptions,
   ): Promise<Manifest> {
     const { compression, sha1, signal, url } = file
-    this.#own.findForFile(uuid, options)
-    const { body, sizeBytes } = await this.#sources.openUrl(url, AbortSignal.any([signal, this.#closing.signal]))
-    try {
-      return await this.#putUpload(uuid, { body, sizeBytes, sha1, signal }, options, { compression })
-    } finally {
-      body.destroy()
-    }
+    return this.#arrive(uuid, options, async () => {
+      const { body, sizeBytes } = await this.#sources.openUrl(url, AbortSignal.any([signal, this.#closing.signal]))
+      try {
+        return await this.#putUpload(uuid, { body, sizeBytes, sha1, signal }, options, { compression })
+      } finally {
+        body.destroy()
+      }
+    })
   }
 
   activate(uuid: Uuid, options: ChangeOptions): Promise<Manifest> {
@@ -259,6 +264,19 @@ export class Publisher implements Publishing {
     forOperators(options)
     this.#options.channels.resolve(options.channel, 'write')
     return { jobUuid: await this.#imports.start(uuid, source, options) }
+  }
+
+  /** Has a file brought here, unless it is clear already that the image cannot have it. */
+  async #arrive(uuid: Uuid, options: ChangeOptions, bring: () => Promise<Manifest>): Promise<Manifest> {
+    this.#own.findForFile(uuid, options)
+    this.#closing.signal.throwIfAborted()
+    const arriving = bring()
+    this.#arriving.add(arriving)
+    try {
+      return await arriving
+    } finally {
+      this.#arriving.delete(arriving)
+    }
   }
 
   #edit(uuid: Uuid, options: ChangeOptions, edit: (record: ImageRecord) => ImageRecord): Promise<Manifest> {

@@ -31,7 +31,9 @@ type Upload = Pick<FileUpload, 'body' | 'sizeBytes' | 'sha1' | 'signal'>
  *   not what was announced, or was cut; STORE_FULL, STORE_BROKEN. Whatever is left of `body` then is the caller's to end.
  */
 export async function receiveUpload(upload: Upload, options: ReceivingOptions): Promise<Received> {
-  const { sha1, sizeBytes } = upload
+  const { body, sha1, sizeBytes } = upload
+  // It may fail while nobody reads it yet; whoever does is told.
+  body.on('error', () => {})
   if (sizeBytes === 0) throw refusedAsEmpty()
   if (sizeBytes !== undefined && sizeBytes > MAX_FILE_BYTES) {
     const much = `image file size ${sizeBytes} (from Content-Length)`
@@ -92,8 +94,9 @@ async function absorb(
       await append(partial, chunk, room)
     }
   } catch (error) {
-    if (isMirrorError(error)) throw error
     if (isMirrorError(closing.reason)) throw closing.reason
+    // What a body fails with is how it was cut, wherever it comes from.
+    if (isMirrorError(error) && !isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
     throw new MirrorError('DOWNLOAD_REFUSED', `the upload was cut after ${partial.receivedBytes} bytes`, {
       cause: error,
     })

@@ -48,8 +48,8 @@ const DIFFERENCES: Record<number, { as: string; status?: number; body?: unknown;
     body: expect.not.stringContaining('icon'),
     undo: 'bbbbbbbb-0000-4000-8000-000000000006',
   },
-  // Offline, for want of an upstream; another answer where there are some is in import-remote.test.ts.
-  34: { as: 'no-workflow', status: 503, body: expect.stringContaining('"code": "RemoteSourceError"') },
+  // The source is none that configuration names.
+  34: { as: 'no-workflow', status: 422, body: expect.stringContaining('is not one that this mirror may fetch from') },
 }
 
 const { steps } = vectors<{ steps: Step[] }>('imgapiWrites')

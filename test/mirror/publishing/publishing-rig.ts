@@ -21,8 +21,8 @@ export function manifestOf(uuid: string, more: Record<string, unknown> = {}): Re
 }
 
 /** A mirror over a store of its own, without upstreams unless told otherwise. */
-export async function makePublishingRig(more: Partial<MirrorOptions> = {}) {
-  const directory = await temporaryDirectory()
+export async function makePublishingRig(given: Partial<MirrorOptions> & { readonly directory?: string } = {}) {
+  const { directory = await temporaryDirectory(), ...more } = given
   const log = new RecordingLog()
   const open = async () => {
     const store = await openStore({ directory, log, isWithoutBallast: true })
