@@ -9,6 +9,7 @@ import { type Context, type EveryRequestOptions, everyRequest, type RequestState
 import { frontPage } from './front-page.js'
 import { addImgapiRoutes } from './imgapi/imgapi-routes.js'
 import { addImgapiWritingRoutes } from './imgapi/imgapi-writing-routes.js'
+import { addStateRoutes } from './imgapi/state-routes.js'
 import type { Writing } from './imgapi/writing.js'
 import { ListBodies } from './list-bodies.js'
 import { PublicAddress, type PublicAddressOptions } from './public-address.js'
@@ -38,6 +39,7 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   })
   addImgapiRoutes(router, { mirror, version, bodies })
   if (writing) addImgapiWritingRoutes(router, mirror, writing)
+  addStateRoutes(router, { mirror, bodies, authenticator: writing?.authenticator })
   addDsapiRoutes(router, { mirror, bodies, address, settings: options.dsapi ?? DSAPI_DEFAULTS })
 
   const app = new Koa<RequestState>()

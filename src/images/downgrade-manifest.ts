@@ -39,7 +39,7 @@ const FIRST_KEYS = [
 ] as const
 
 /** What DSAPI clients cannot ask for, or nobody tells them. */
-const NEVER_TOLD = ['icon', 'channels', 'error'] as const
+const NEVER_TOLD: ReadonlySet<string> = new Set(['icon', 'channels', 'error'])
 
 const SUFFIXES = { gzip: '.gz', bzip2: '.bz2', xz: '.xz', none: '' } as const
 
@@ -54,36 +54,46 @@ const SUFFIXES = { gzip: '.gz', bzip2: '.bz2', xz: '.xz', none: '' } as const
  * Sources: dsapi.md, 4 and imgadm-client.md, 3 of our notes on imgadm 3.9.5; dsapid 0.7.2, converter/dsapi/encoder.go.
  */
 export function downgradeManifest(manifest: Manifest, { creatorName, baseUrl }: DatasetTerms): JsonObject {
-  const v2 = JSON.parse(manifest.json) as Record<string, unknown>
-  for (const key of NEVER_TOLD) delete v2[key]
+  const v2 = JSON.parse(manifest.json) as JsonObject
   const { publishedAt, owner } = manifest
-  const said: Record<string, unknown> = {
-    ...v2,
+  const v1: Record<string, unknown> = {
     description: v2.description ?? '',
     urn: urnOf(manifest, creatorName, v2),
-    ...(publishedAt !== undefined && { created_at: publishedAt, updated_at: publishedAt }),
+    created_at: publishedAt,
+    updated_at: publishedAt,
     creator_uuid: owner,
     creator_name: creatorName,
     vendor_uuid: owner,
     cloud_name: creatorName,
     platform_type: 'smartos',
-    ...(!manifest.isPublic && { restricted_to_uuid: restrictedTo(manifest, v2) }),
-    files: manifest.files.map(({ sizeBytes, compression, digests }, index) => {
-      const path = datasetFilePath(manifest, index)
-      const { dataset_guid: guid } = (v2.files as readonly { dataset_guid?: string }[])[index] ?? {}
-      return {
-        url: `${baseUrl}/datasets/${manifest.uuid}/${encodeURIComponent(path)}`,
-        path,
-        ...Object.fromEntries(digests.map(({ algorithm, hex }) => [algorithm, hex]).reverse()),
-        size: sizeBytes,
-        compression,
-        ...(guid !== undefined && { dataset_guid: guid }),
-      }
-    }),
+    restricted_to_uuid: manifest.isPublic ? undefined : restrictedTo(manifest, v2),
+    files: manifest.files.map((_file, index) => downgradeFile(manifest, index, v2, baseUrl)),
   }
-  const v1: Record<string, unknown> = {}
-  for (const key of FIRST_KEYS) if (said[key] !== undefined) v1[key] = said[key]
-  return Object.assign(v1, said)
+  const dataset: Record<string, unknown> = {}
+  for (const key of FIRST_KEYS) {
+    const value = v1[key] ?? v2[key]
+    if (value !== undefined) dataset[key] = value
+  }
+  for (const key of Object.keys(v2)) {
+    if (!(key in dataset) && !NEVER_TOLD.has(key)) dataset[key] = v2[key]
+  }
+  return dataset
+}
+
+function downgradeFile(manifest: Manifest, index: number, v2: JsonObject, baseUrl: string): JsonObject {
+  const { sizeBytes, compression, digests } = manifest.files[index]!
+  const path = datasetFilePath(manifest, index)
+  const file: Record<string, unknown> = {
+    url: `${baseUrl}/datasets/${manifest.uuid}/${encodeURIComponent(path)}`,
+    path,
+  }
+  // Strongest last, as dsapid has them.
+  for (const { algorithm, hex } of digests.toReversed()) file[algorithm] = hex
+  file.size = sizeBytes
+  file.compression = compression
+  const guid = (v2.files as readonly { dataset_guid?: string }[])[index]?.dataset_guid
+  if (guid !== undefined) file.dataset_guid = guid
+  return file
 }
 
 /** How DSAPI names a file of an image: `base-1.0.0.zfs.gz`, of a second one `base-1.0.0-1.zfs.gz`. Without a slash. */
