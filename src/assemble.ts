@@ -110,7 +110,7 @@ export async function assemble({ config, log, environment, version }: AssembleOp
       log,
       version,
       serverName,
-      isReady: () => true,
+      whyNotReady: () => store.complaints(),
       metrics: () => counters.expose(),
       setRate: (name, rate) => {
         if (name === undefined) {

@@ -4,7 +4,7 @@ import { applyEnvironment } from './config/environment.js'
 import { checkAcross, explainIssues } from './config/explain.js'
 import { formatPath, formatValue, type Problem } from './config/problem.js'
 import { contentFiles, type Quota, type Settings, settingsSchema } from './config/schema.js'
-import { leavesOf, withDefaults } from './config/walk-schema.js'
+import { defaultOf, leavesOf, withDefaults } from './config/walk-schema.js'
 import { withoutHashes } from './config/without-hashes.js'
 import { parseYamlText } from './config/yaml-text.js'
 import { MirrorError } from './errors.js'
@@ -149,7 +149,7 @@ export async function loadConfig({ path, text, environment, readFile }: ConfigSo
   const files = await readContentFiles(data, dirname(path), readFile)
   const problems = [
     ...explainIssues(parsed.error?.issues ?? [], settingsSchema, data),
-    ...checkAcross(data),
+    ...checkAcross(data, (key) => defaultOf(settingsSchema.shape[key as keyof typeof settingsSchema.shape])),
     ...files.problems,
     ...checkUserFiles(data, files.contents),
   ]

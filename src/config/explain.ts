@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { closestWord } from '../parts/closest-word.js'
+import { parseWeeklyWindow, WINDOW_FORM } from '../parts/weekly-window.js'
 import { usersOf } from './check-user-files.js'
 import { formatPath, formatValue, type Path, type Problem, valueAt } from './problem.js'
 import { bareSchema, formsOf, isMapping, keysOf } from './walk-schema.js'
@@ -74,17 +75,22 @@ function keysAt(schema: z.ZodType, path: Path, value: unknown): Readonly<Record<
   return {}
 }
 
-/** What no key can see by itself. Looks at whatever is there, whether or not the rest of the file is right. */
-export function checkAcross(data: unknown): Problem[] {
-  const problems: Problem[] = []
+/**
+ * What no key can see by itself. Looks at whatever is there, whether or not the rest of the file is right.
+ * @param preset what keys at the top are when the file does not name them.
+ */
+export function checkAcross(data: unknown, preset: (key: string) => unknown): Problem[] {
+  const problems: Problem[] = checkListeners(isMapping(data) ? data : {}, preset)
   const upstreams = isMapping(data) && Array.isArray(data.upstreams) ? data.upstreams : []
   const seen = new Map<unknown, number>()
 
   problems.push(...checkChannels(data, upstreams))
+  if (isMapping(data)) problems.push(...checkWindows(data.rate, ['rate']))
   for (const [index, upstream] of upstreams.entries()) {
     if (!isMapping(upstream)) continue
     const path = ['upstreams', index]
     const { name, type, channel, url } = upstream
+    problems.push(...checkWindows(upstream.rate, [...path, 'rate']))
 
     const earlier = seen.get(name)
     if (typeof name === 'string' && earlier !== undefined) {
@@ -140,6 +146,51 @@ function checkUsers(data: unknown): Problem[] {
     problems.push({ path: ['read'], complaint: 'found "users", and publish.users is empty; right is open, or a user' })
   }
   return problems
+}
+
+/** The keys of `windows`; here and not in the schema, since that looks at them only once all values are right. */
+function checkWindows(rate: unknown, path: Path): Problem[] {
+  const windows = isMapping(rate) && isMapping(rate.windows) ? Object.keys(rate.windows) : []
+  return windows
+    .filter((window) => !parseWeeklyWindow(window))
+    .map((window) => ({
+      path: [...path, 'windows', window],
+      isKey: true,
+      complaint: `found ${formatValue(window)}; right is ${WINDOW_FORM}`,
+    }))
+}
+
+/** No two listeners want the same address: clients would reach what is for operators alone, or nobody anything. */
+function checkListeners(data: Record<string, unknown>, preset: (key: string) => unknown): Problem[] {
+  const problems: Problem[] = []
+  const taken: { readonly address: string; readonly path: Path }[] = []
+  for (const key of ['listen', 'operator']) {
+    for (const { address, path } of addressesIn(data[key] ?? preset(key), [key])) {
+      const other = taken.find((each) => areSamePlace(each.address, address))
+      if (!other) taken.push({ address, path })
+      else {
+        const complaint = `found ${formatValue(address)}, which is taken by ${formatPath(other.path)}: ${other.address}; right is an address of its own`
+        // What the file does not name cannot be pointed at.
+        const isNamed = data[key] !== undefined
+        problems.push({ path: isNamed ? path : other.path, complaint })
+      }
+    }
+  }
+  return problems
+}
+
+function addressesIn(listeners: unknown, path: Path): { address: string; path: Path }[] {
+  if (typeof listeners === 'string') return [{ address: listeners, path }]
+  if (Array.isArray(listeners)) return listeners.flatMap((each, index) => addressesIn(each, [...path, index]))
+  return isMapping(listeners) ? addressesIn(listeners.address, [...path, 'address']) : []
+}
+
+/** Port 0 is another one each time; every interface includes each of them. */
+function areSamePlace(one: string, other: string): boolean {
+  const [left, right] = [one, other].map((address) => /^(?!unix:)(.*):(\d+)$/.exec(address.toLowerCase()))
+  if (!left || !right) return one === other
+  if (Number(left[2]) !== Number(right[2]) || Number(left[2]) === 0) return false
+  return left[1] === right[1] || [left[1], right[1]].some((host) => host === '0.0.0.0' || host === '[::]')
 }
 
 /** Channels have names of their own, at most one is the default, and every upstream fills one that there is. */

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path'
 import { Level } from 'level'
 import { hasCode, MirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
+import { SingleFlight } from '../parts/single-flight.js'
 import { isNextToFull, keepBallast, letGoOfBallast } from './ballast.js'
 import type { FileSystem } from './file-system.js'
 import { storeFailure } from './store-failure.js'
@@ -29,6 +30,7 @@ export class DataDirectory {
   readonly #fileSystem: FileSystem
   readonly #log: Log
   readonly #isWithoutBallast: boolean
+  readonly #looking = new SingleFlight<'', readonly string[]>()
 
   /**
    * Makes the directory where there is none, and brings an older one up to date.
@@ -77,6 +79,26 @@ export class DataDirectory {
     this.#isWithoutBallast = options.isWithoutBallast
   }
 
+  /**
+   * Why it cannot be used as it is now: gone, replaced, unmounted, read-only. Asked by whoever watches us, so that a small file is
+   * written at most once at a time. A disk that is full is no reason.
+   */
+  complaints(): Promise<readonly string[]> {
+    return this.#looking.do('', () => this.#look())
+  }
+
+  async #look(): Promise<readonly string[]> {
+    const { path } = this
+    try {
+      if ((await readFormat(this.#fileSystem, path)) === undefined) return [`data directory ${path} is empty or gone`]
+    } catch (error) {
+      return [`data directory ${path} cannot be used: ${messageOf(error)}`]
+    }
+    const refusal = await refusalToWrite(this.partial, this.#fileSystem)
+    if (refusal === undefined || hasCode(refusal, 'ENOSPC', 'EDQUOT')) return []
+    return [`data directory ${path} cannot be written: ${messageOf(refusal)}`]
+  }
+
   /** Lets other processes have it. */
   async close(): Promise<void> {
     // It may have been let go of at start, and there may be room again.
@@ -115,7 +137,11 @@ async function openFailure(path: string, cause: unknown, fileSystem: FileSystem)
   }
   const doing = `cannot open data directory ${path}`
   const isOfLevel = hasCode(cause, 'LEVEL_DATABASE_NOT_OPEN')
-  const refusal = isOfLevel ? await refusalToWrite(join(path, 'lock'), fileSystem) : cause
+  const lock = join(path, 'lock')
+  const refusal = isOfLevel
+    ? ((await fileSystem.makeDirectory(lock).catch((error: unknown) => error)) ??
+      (await refusalToWrite(lock, fileSystem)))
+    : cause
   if (hasCode(refusal, 'EROFS')) {
     return new MirrorError('STORE_UNUSABLE', `${doing}: its file system is mounted read-only`, { cause })
   }
@@ -131,12 +157,15 @@ async function openFailure(path: string, cause: unknown, fileSystem: FileSystem)
   return storeFailure(doing, isOfLevel && cause instanceof Error ? (cause.cause ?? cause) : cause)
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
 /** level gives no code for what the system said to it; the same thing tried by ourselves has one. */
 async function refusalToWrite(directory: string, fileSystem: FileSystem): Promise<unknown> {
-  // Among level's files, because a name that a crash leaves there bothers nobody.
+  // Among level's files, or those being written, because a name that a crash leaves there bothers nobody.
   const path = join(directory, 'probe')
   try {
-    await fileSystem.makeDirectory(directory)
     await fileSystem.remove(path)
     const file = await fileSystem.open(path, 'create')
     try {

@@ -72,7 +72,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => registry.close())
     const scrub = new ScrubLog(places)
     closers.push(() => scrub.close())
-    return { blobs, images, icons, claims, registry, scrub, close: closeAll }
+    return { blobs, images, icons, claims, registry, scrub, complaints: () => data.complaints(), close: closeAll }
   } catch (cause) {
     await closeAll().catch(() => {})
     throw cause

@@ -13,6 +13,11 @@ export interface Store {
   /** What Docker registries said. */
   readonly registry: RegistryStore
   readonly scrub: ScrubStore
+  /**
+   * Why the data directory cannot be used as it is now, for operators; empty when it can. A full disk is no reason: what is held
+   * is served all the same.
+   */
+  complaints(): Promise<readonly string[]>
   /** Waits for what is being written, and lets go of the data directory. */
   close(): Promise<void>
 }

@@ -317,7 +317,7 @@ describe('a wrong config is told', () => {
     [
       'a window that is none',
       'rate:\n  windows:\n    2200-0500: closed',
-      /3:16: rate\.windows\.2200-0500: .*right is a window such as 22:00-05:00/,
+      /3:5: rate\.windows\.2200-0500: .*right is a window such as 22:00-05:00/,
     ],
     ['rates without windows', 'rate: {else: closed}', /rate\.windows: found nothing; right is a mapping of windows/],
     [
@@ -464,6 +464,44 @@ log:
       'config.yaml:9:5: upstreams[1].colour: found a key we do not know',
       'config.yaml:11:10: log.level: found "loud"',
     ])
+  })
+
+  it('everything that is wrong in one rate', async () => {
+    const rate = '{timezone: Berlin, windows: {night: fast, 22:00-05:00: slow}, else: much, closed: maybe}'
+    for (const [text, path] of [
+      [`rate: ${rate}`, 'rate'],
+      [`upstreams: [{name: a, url: "http://a", rate: ${rate}}]`, 'upstreams[0].rate'],
+    ] as const) {
+      const found = (await complaintsOf(text)).map((line) => line.split(';')[0]!.replace(/^\S+ /, ''))
+      expect(found.sort()).toEqual(
+        [
+          `${path}.closed: found "maybe"`,
+          `${path}.else: found "much"`,
+          `${path}.timezone: found "Berlin"`,
+          `${path}.windows.22:00-05:00: found "slow"`,
+          `${path}.windows.night: found "fast"`,
+          `${path}.windows.night: found "night"`,
+        ].sort(),
+      )
+    }
+  })
+
+  it.each([
+    [
+      'listen: "127.0.0.1:80"\noperator: "127.0.0.1:80"',
+      /2:11: operator: found "127\.0\.0\.1:80", which is taken by listen/,
+    ],
+    [
+      'listen: ["0.0.0.0:80", "[::1]:81"]\noperator: "127.0.0.1:80"',
+      /operator: .* taken by listen\[0\]: 0\.0\.0\.0:80/,
+    ],
+    ['listen: "0.0.0.0:8081"', /1:9: listen: found "127\.0\.0\.1:8081"/],
+    ['listen: unix:a\noperator: [unix:b, unix:a]', /operator\[1\]: found "unix:a"/],
+    ['listen: ["127.0.0.1:80", "127.0.0.1:80"]', /listen\[1\]: found/],
+  ])('two listeners at one address: %s', async (text, complaint) => {
+    const complaints = await complaintsOf(text)
+    expect(complaints).toHaveLength(1)
+    expect(complaints[0]).toMatch(complaint)
   })
 
   it('a quota, a pin and a scrub that mean nothing', async () => {

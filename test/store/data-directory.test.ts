@@ -154,3 +154,36 @@ describe('DataDirectory', () => {
     })
   })
 })
+
+describe('complaints of a data directory in use', () => {
+  it('are none while it can be written, or the disk is only full', async () => {
+    const path = join(await temporaryDirectory(), 'data')
+    const fileSystem = new FaultyFileSystem()
+    const data = await DataDirectory.open(path, { fileSystem, log: silentLog })
+    onTestFinished(() => data.close())
+    expect(await data.complaints()).toEqual([])
+    expect(await fs.readdir(data.partial)).toEqual([])
+    let code = 'ENOSPC'
+    fileSystem.before = (step) => {
+      if (step === 'file.write') throw systemError(code)
+    }
+    expect(await data.complaints()).toEqual([])
+    code = 'EROFS'
+    expect(await data.complaints()).toEqual([expect.stringMatching(/cannot be written: .*EROFS/)])
+    fileSystem.before = () => {}
+  })
+
+  it('say that it is gone', async () => {
+    const path = join(await temporaryDirectory(), 'data')
+    const data = await DataDirectory.open(path, {
+      fileSystem: nodeFileSystem,
+      log: silentLog,
+      isWithoutBallast: true,
+    })
+    onTestFinished(() => data.close())
+    await fs.rename(path, `${path}-elsewhere`)
+    expect(await data.complaints()).toEqual([expect.stringContaining(path)])
+    await fs.mkdir(path)
+    expect(await data.complaints()).toEqual([`data directory ${path} is empty or gone`])
+  })
+})

@@ -7,13 +7,13 @@ import { reportAppErrors } from '../report-app-errors.js'
 import { healthz } from './healthz.js'
 import { type MakeMetrics, metrics } from './metrics.js'
 import { putRate, type SetRate } from './put-rate.js'
-import { readyz } from './readyz.js'
+import { type FindReasons, readyz } from './readyz.js'
 import { status } from './status.js'
 
 export interface OperatorAppOptions extends EveryRequestOptions {
   readonly mirror: Mirror
-  /** Whether what we keep has been loaded, so that answers are worth having. Upstreams need not have answered. */
-  readonly isReady: () => boolean
+  /** Why clients should not be sent here now. That upstreams do not answer is no reason. */
+  readonly whyNotReady: FindReasons
   readonly metrics: MakeMetrics
   readonly setRate: SetRate
 }
@@ -28,7 +28,7 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
     })
 
   answer('/healthz', (context) => healthz(context, options.version))
-  answer('/readyz', (context) => readyz(context, options.isReady))
+  answer('/readyz', (context) => readyz(context, options.whyNotReady))
   answer('/status', (context) => status(context, options.mirror))
   answer('/metrics', (context) => metrics(context, options.metrics))
   for (const path of ['/rate', '/upstreams/:name/rate']) {

@@ -1,9 +1,13 @@
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
-/** 503 until it makes sense to send clients here. */
-export async function readyz(context: Context, isReady: () => boolean): Promise<void> {
-  const ready = isReady()
-  await sendJson(context, { status: ready ? 'ready' : 'loading' }, { cacheControl: 'no-store' })
-  context.status = ready ? 200 : 503
+/** Why it makes no sense to send clients here now; empty when it does. */
+export type FindReasons = () => Promise<readonly string[]>
+
+/** 503, with the reasons, while it makes no sense to send clients here. */
+export async function readyz(context: Context, findReasons: FindReasons): Promise<void> {
+  const reasons = await findReasons()
+  const body = reasons.length === 0 ? { status: 'ready' } : { status: 'not ready', reasons }
+  await sendJson(context, body, { cacheControl: 'no-store' })
+  context.status = reasons.length === 0 ? 200 : 503
 }

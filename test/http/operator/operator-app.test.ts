@@ -5,7 +5,7 @@ import { MemoryMirror } from '../../support/memory-mirror.js'
 import { RecordingLog } from '../../support/recording-log.js'
 
 async function serveOperator() {
-  const loading = { isReady: false }
+  const loading = { reasons: ['the disk is gone'] }
   const counted: unknown[][] = []
   const rates: unknown[][] = []
   const app = makeOperatorApp({
@@ -13,7 +13,7 @@ async function serveOperator() {
     log: new RecordingLog(),
     version: '1.2.3',
     serverName: 'testhost',
-    isReady: () => loading.isReady,
+    whyNotReady: async () => loading.reasons,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }),
     setRate: (...facts) => {
       rates.push(facts)
@@ -33,8 +33,8 @@ it('is alive before it is ready', async () => {
   expect(await alive.json()).toEqual({ status: 'alive', version: '1.2.3' })
   const early = await fetch(`${url}/readyz`)
   expect(early.status).toBe(503)
-  expect(await early.json()).toEqual({ status: 'loading' })
-  loading.isReady = true
+  expect(await early.json()).toEqual({ status: 'not ready', reasons: ['the disk is gone'] })
+  loading.reasons = []
   const ready = await fetch(`${url}/readyz`)
   expect(ready.status).toBe(200)
   expect(await ready.json()).toEqual({ status: 'ready' })
