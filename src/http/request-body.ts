@@ -80,7 +80,10 @@ export class RequestBody {
     if (this.#isTaken || this.#isDiscarded) throw new Error('a request has only one body')
     if (this.isWaitedFor) this.#res.writeContinue()
     this.#isTaken = true
-    return new TakenBody(this.#req, this.#bounds)
+    const body = new TakenBody(this.#req, this.#bounds)
+    // It may fail before anybody reads it; whoever does then, meets it.
+    body.on('error', () => {})
+    return body
   }
 
   /** Throws away what comes, from now on. */

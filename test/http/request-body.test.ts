@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
+import { buffer } from 'node:stream/consumers'
 import Koa from 'koa'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Refusal } from '../../src/http/answers.js'
@@ -93,6 +94,22 @@ describe('a body that is taken', () => {
     client.send('PUT / HTTP/1.1', 'Host: x', 'Content-Length: 500000', '', 'some of it')
     client.socket.end()
     expect((await failed.promise).message).toMatch(/left in the middle|client has left/)
+  })
+
+  it('that breaks off before it is read harms nobody but its reader', async () => {
+    const [taken, broken, failed] = [deferred<void>(), deferred<void>(), deferred<unknown>()]
+    const { url } = await serving(async (context) => {
+      const body = context.state.body.take()
+      body.once('close', () => broken.resolve())
+      taken.resolve()
+      await broken.promise
+      await buffer(body).catch(failed.resolve)
+    })
+    const client = await RawClient.to(url)
+    client.send('PUT / HTTP/1.1', 'Host: x', 'Content-Length: 500000', '', 'some of it')
+    await taken.promise
+    client.socket.destroy()
+    expect(await failed.promise).toBeInstanceOf(Error)
   })
 
   it('is waited for as long as it moves, and no longer', async () => {
