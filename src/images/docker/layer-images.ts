@@ -15,7 +15,7 @@ export interface LayerImage {
   readonly layer: Descriptor
   /**
    * Its media type says that it is compressed in a way that IMGAPI has no word for and imgadm cannot unpack (zstd). The
-   * manifest is of the layer as it is, and says `none`: make another of what it becomes (`withFile`), or refuse it.
+   * manifest is of the layer as it is, and says `none`: make another of what it becomes (`withLayerFacts`), or refuse it.
    */
   readonly needsRecompression: boolean
 }
