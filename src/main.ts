@@ -3,10 +3,12 @@
  * The process: arguments, signals, output, exit code. Nothing else touches `process`, so everything else can be run,
  * and tested, without one.
  */
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { assemble } from './assemble.js'
 import { run } from './cli/run.js'
+import type { Input } from './cli/surroundings.js'
+import { MirrorError } from './errors.js'
 import type { Log } from './parts/log.js'
 import { makeLog } from './telemetry/log.js'
 
@@ -45,6 +47,7 @@ try {
     write: (text) => process.stdout.write(text),
     complain: (text) => process.stderr.write(text),
     readFile: (path) => readFile(path, 'utf8'),
+    openInput,
     stop: stop.signal,
     makeLog: (options) => {
       log = makeLog({
@@ -60,6 +63,18 @@ try {
   if (stop.signal.aborted) process.exit()
 } catch (error) {
   fail(error)
+}
+
+async function openInput(path: string | undefined): Promise<Input> {
+  if (path === undefined) return { stream: process.stdin, sizeBytes: undefined }
+  try {
+    const file = await open(path)
+    const facts = await file.stat()
+    return { stream: file.createReadStream(), sizeBytes: facts.isFile() ? facts.size : undefined }
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new MirrorError('CONFIG_INVALID', `${path} cannot be read: ${reason}`, { cause })
+  }
 }
 
 /** A bug. What state it left is unknown, so we go; everything we keep is made to survive that. */

@@ -4,6 +4,7 @@ import { closestWord } from '../parts/closest-word.js'
 import { configCheck } from './config-check.js'
 import { configExample } from './config-example.js'
 import { configSchema } from './config-schema.js'
+import { publish } from './publish.js'
 import { serve } from './serve.js'
 import type { Surroundings } from './surroundings.js'
 
@@ -18,7 +19,21 @@ Examples:
   imgapi-mirror --config config.yaml           run the mirror
   imgadm sources -a http://mirror:8080         on a SmartOS host: use it
 
+  zfs send zones/x@final | gzip | imgapi-mirror publish http://mirror:8080 --name x --version 1.0.0 --os smartos
+
 Any key of the config can be set by an environment variable: IMGAPI_MIRROR_LISTEN, IMGAPI_MIRROR_UPSTREAMS_0_URL...`
+
+const PUBLISH_EXAMPLES = `
+How the file is compressed (gzip, bzip2, xz or not at all) is seen from its first bytes. It is hashed on its way, and
+the image becomes active only if the mirror has exactly the same; otherwise nothing is left behind.
+
+Examples:
+  imgapi-mirror publish http://mirror:8080 -m app.imgmanifest -f app.zfs.gz
+  zfs send zones/x@final | gzip | imgapi-mirror publish http://builder:secret@mirror:8080 \\
+      --name x --version 1.0.0 --os smartos
+  imgapi-mirror publish https://mirror -u builder -i ~/.ssh/id_ed25519 -m app.imgmanifest -f app.zfs.gz
+
+Exits with 0 when the image is published, 1 when that failed, 2 when the command line means nothing.`
 
 /** Does what the command line asks for. Answers the exit code; failures we expect are told, others are thrown on. */
 export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
@@ -30,6 +45,8 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     .version(version)
     .addHelpText('after', EXAMPLES)
     .showSuggestionAfterError()
+    // Else the --version of an image would be ours.
+    .enablePositionalOptions()
     .configureOutput({ writeOut: write, writeErr: complain })
     .exitOverride()
     .hook('preSubcommand', refuseUnknownCommand)
@@ -64,6 +81,34 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
       exitCode = configExample(surroundings)
     })
 
+  program
+    .command('publish')
+    .description('publish an image to a mirror, or to any other IMGAPI, and print its uuid')
+    .argument('<url>', 'of the mirror, as imgadm would have it: http://mirror:8080, perhaps with ?channel=dev')
+    .option('-m, --manifest <file>', 'a manifest, as imgadm create makes it; the options below say what differs')
+    .option('-f, --file <file>', 'the image file; without it standard input is read')
+    .option('--uuid <uuid>', "the image's uuid, if it is not to be a new one")
+    .option('--name <name>', "the image's name")
+    .option('--version <version>', "the image's version")
+    .option('--os <os>', 'smartos, linux, windows, bsd, illumos, other')
+    .option('--type <type>', 'zone-dataset (which smartos is without it), lx-dataset, zvol, docker, other')
+    .option('--origin <uuid>', 'the image that an incremental one builds on')
+    .option('--description <text>', 'what it is')
+    .option('--homepage <url>', 'where more is told of it')
+    .option('--private', 'not for everybody')
+    .option('--no-activate', 'leave it unactivated: to be looked at first')
+    .option('--channel <channel>', 'the channel to publish into')
+    .option('-u, --user <name>', 'who publishes')
+    .option('--password-file <file>', "a file with the user's password; user:password@ in the url is possible too")
+    .option('--token-file <file>', 'a file with a token, instead of user and password')
+    .option('-i, --identity <file>', "the user's private key, to sign with instead of a password")
+    .option('--ca <file>', "PEM file with the authorities that may vouch for the mirror, instead of the system's")
+    .option('-n, --dry-run', 'print the manifest that would be published, and do nothing')
+    .addHelpText('after', PUBLISH_EXAMPLES)
+    .action(async (url, options) => {
+      exitCode = await publish(url, options, surroundings)
+    })
+
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode
@@ -82,7 +127,7 @@ function refuseUnknownCommand(program: CommandUnknownOpts): void {
   const commands = program.commands.map((command) => command.name())
   if (word === undefined || word.startsWith('-') || commands.includes(word)) return
   const meant = closestWord(word, commands)
-  const advice = meant ? `Did you mean ${meant}?` : `The commands are ${commands.join(' and ')}.`
+  const advice = meant ? `Did you mean ${meant}?` : `The commands are ${new Intl.ListFormat('en-GB').format(commands)}.`
   program.error(`error: unknown command '${word}'\n(${advice})`, {
     code: 'commander.unknownCommand',
     exitCode: MISUSED,

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Config } from '../config.js'
 import type { Log } from '../parts/log.js'
 
@@ -11,6 +12,13 @@ export interface Running {
   close(): Promise<void>
 }
 
+/** What a command reads, when it is more than fits into memory. */
+export interface Input {
+  readonly stream: Readable
+  /** `undefined` for what is a pipe. */
+  readonly sizeBytes: number | undefined
+}
+
 /** What a command needs of the world outside. `main.ts` takes it from the process, a test makes its own. */
 export interface Surroundings {
   readonly version: string
@@ -19,6 +27,8 @@ export interface Surroundings {
   readonly write: (text: string) => void
   readonly complain: (text: string) => void
   readonly readFile: (path: string) => Promise<string>
+  /** Opens a file, or standard input. The caller reads the stream out, or destroys it. */
+  readonly openInput: (path: string | undefined) => Promise<Input>
   /** Aborts when we are asked to stop; the reason is the name of the signal. */
   readonly stop: AbortSignal
   readonly makeLog: (options: Config['log']) => Log

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { run } from '../../src/cli/run.js'
@@ -41,6 +42,7 @@ function makeSurroundings(changes: Partial<Surroundings> = {}) {
       if (text === undefined) throw new Error(`ENOENT: no such file, open '${path}'`)
       return text
     },
+    openInput: async () => ({ stream: Readable.from([]), sizeBytes: undefined }),
     stop: stop.signal,
     makeLog: () => log,
     assemble: async () => running,
@@ -120,7 +122,11 @@ describe('imgapi-mirror', () => {
   it.each([
     ['an option nobody knows', ['--confg', 'x'], 'Did you mean --config?'],
     ['a command nobody knows', ['config', 'chekc'], 'Did you mean check?'],
-    ['a word that is no command', ['nonsense'], "unknown command 'nonsense'\n(The commands are serve and config.)"],
+    [
+      'a word that is no command',
+      ['nonsense'],
+      "unknown command 'nonsense'\n(The commands are serve, config and publish.)",
+    ],
     ['a word that is nearly a command', ['confg'], "unknown command 'confg'\n(Did you mean config?)"],
     ['an option without its value', ['--config'], 'argument missing'],
     ['a word too many', ['serve', 'now'], 'too many arguments'],
