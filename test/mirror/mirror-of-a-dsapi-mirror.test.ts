@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { makeImage, sha1 } from '../support/made-up-images.js'
-import { startMirror } from '../support/running-mirror.js'
+import { startMirror, until } from '../support/running-mirror.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 
 /** An imgapi server, a mirror of it, and a mirror of that which knows it by DSAPI alone. */
@@ -57,7 +57,7 @@ describe('a mirror of a mirror, over DSAPI', () => {
       const body = Buffer.from(await (await get(`${second.url}/images/${manifest.uuid}/file`)).arrayBuffer())
       expect(body.equals(files[0]!)).toBe(true)
     }
-    await expect.poll(async () => (await second.status()).imagesHeld).toBe(3)
+    await until(async () => (await second.status()).imagesHeld === 3)
   })
 
   it('finds incremental images by uuid that the list of the other does not show', async () => {
@@ -74,7 +74,7 @@ describe('a mirror of a mirror, over DSAPI', () => {
     const { base } = images()
     const { server, first, second } = await chain([base])
     await (await get(`${second.url}/datasets/${base.manifest.uuid}/base-1.0.0.zfs`)).arrayBuffer()
-    await expect.poll(async () => (await second.status()).imagesHeld).toBe(1)
+    await until(async () => (await second.status()).imagesHeld === 1)
     await server.close()
     await first.close()
     const response = await get(`${second.url}/datasets/${base.manifest.uuid}/base-1.0.0.zfs`)
