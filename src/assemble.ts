@@ -29,6 +29,8 @@ export interface AssembleOptions {
   /** Where proxies are looked up. */
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly version: string
+  /** Of this process. */
+  readonly pid?: number | undefined
 }
 
 /** How long a client who asks for an unknown image waits for upstreams that do not answer. */
@@ -42,7 +44,7 @@ const FINISH_LIMIT_MS = 20_000
  *
  * @throws MirrorError STORE_LOCKED, STORE_UNUSABLE, STORE_BROKEN, CONFIG_INVALID.
  */
-export async function assemble({ config, log, environment, version }: AssembleOptions): Promise<Running> {
+export async function assemble({ config, log, environment, version, pid }: AssembleOptions): Promise<Running> {
   const closers: (() => Promise<void>)[] = []
   const close = async () => {
     for (let closer = closers.pop(); closer; closer = closers.pop()) await closer()
@@ -130,6 +132,8 @@ export async function assemble({ config, log, environment, version }: AssembleOp
       makeClientApp({
         mirror,
         writing,
+        authenticator,
+        pid,
         log,
         version,
         serverName,

@@ -43,6 +43,7 @@ process.stderr.on('error', () => {})
 try {
   process.exitCode = await run(process.argv.slice(2), {
     version,
+    pid: process.pid,
     environment: process.env,
     write: (text) => process.stdout.write(text),
     complain: (text) => process.stderr.write(text),

@@ -15,12 +15,12 @@ export async function serve(
   surroundings: Surroundings,
   closeLimitMs = CLOSE_LIMIT_MS,
 ): Promise<number> {
-  const { assemble, environment, makeLog, stop, version } = surroundings
+  const { assemble, environment, makeLog, pid, stop, version } = surroundings
   const config = await readConfig(path, surroundings)
   const log = makeLog(config.log)
   log.info({ version, config: path, data: config.dataDirectory }, `imgapi-mirror ${version} starts`)
 
-  const running = await assemble({ config, log, environment, version })
+  const running = await assemble({ config, log, environment, version, pid })
   for (const url of running.operators) log.info({ url }, `operators: ${url}`)
   for (const url of running.listeners) log.info({ url }, `clients: ${url}`)
 

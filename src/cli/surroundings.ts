@@ -22,6 +22,7 @@ export interface Input {
 /** What a command needs of the world outside. `main.ts` takes it from the process, a test makes its own. */
 export interface Surroundings {
   readonly version: string
+  readonly pid?: number | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Standard output, and standard error. */
   readonly write: (text: string) => void
@@ -37,5 +38,6 @@ export interface Surroundings {
     log: Log
     environment: Readonly<Record<string, string | undefined>>
     version: string
+    pid?: number | undefined
   }) => Promise<Running>
 }

@@ -40,7 +40,7 @@ const OCTETS = 'application/octet-stream'
  */
 export async function answerFile(context: Context, file: AnswerableFile): Promise<void> {
   const validators: Validators = { tag: file.held?.tag, modifiedMs: file.held?.keptMs }
-  context.set('Cache-Control', cacheControlOf(file))
+  context.set('Cache-Control', cacheControlOf(file, context))
   if (isAnsweredByConditions(context, validators)) return
   if (file.held) context.set('Accept-Ranges', 'bytes')
 
@@ -99,8 +99,10 @@ function isContinuation(context: Context): boolean {
  * day bounds what an operator's change of mind may take to spread. Not held: a cache might join what it got before a
  * cut with bytes from another fetch. `no-transform` in both: the sha1 is of exactly these bytes. imgadm ignores it all.
  */
-function cacheControlOf(file: AnswerableFile): string {
-  return file.held ? 'public, max-age=86400, no-transform' : 'no-store, no-transform'
+function cacheControlOf(file: AnswerableFile, { state }: Context): string {
+  // What a user may see is not for those who share a cache with them.
+  const whose = state.principal === undefined ? 'public' : 'private'
+  return file.held ? `${whose}, max-age=86400, no-transform` : 'no-store, no-transform'
 }
 
 /** Of the whole file, as IMGAPI means it: never on a part, where a client would compare it with the part. */

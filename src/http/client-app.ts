@@ -3,6 +3,7 @@ import Koa from 'koa'
 import { parseUuid } from '../images/uuid.js'
 import type { Mirror } from '../mirror/mirror.js'
 import { pathUnknown, Refusal } from './answers.js'
+import type { Authenticator } from './auth/authenticator.js'
 import { answerPreflight, crossOriginHeaders } from './cross-origin.js'
 import { addDsapiRoutes, type DsapiSettings } from './dsapi/dsapi-routes.js'
 import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from './every-request.js'
@@ -17,6 +18,9 @@ import { reportAppErrors } from './report-app-errors.js'
 
 export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders' | 'pathPrefix'> {
   readonly mirror: Mirror
+  readonly authenticator: Authenticator
+  /** Of this process. */
+  readonly pid?: number | undefined
   /** Without it nothing can be changed: whatever is no GET or HEAD is a 405. */
   readonly writing?: Writing | undefined
   readonly address?: PublicAddressOptions | undefined
@@ -29,18 +33,19 @@ const DSAPI_DEFAULTS: DsapiSettings = { list: 'standalone', creatorName: 'sdc' }
 
 /** Everything clients may ask for, in every protocol we speak, on one listener. */
 export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
-  const { mirror, version, log, writing } = options
+  const { authenticator, mirror, pid, version, log, writing } = options
   const bodies = new ListBodies(options.listCacheBytes)
   const address = new PublicAddress(options.address ?? {})
   const router = new Router<RequestState>({ strict: true, sensitive: true })
   router.get('/', async (context) => {
     context.state.route = '/'
+    await authenticator.visitor(context)
     await frontPage(context, version, address)
   })
-  addImgapiRoutes(router, { mirror, version, bodies })
+  addImgapiRoutes(router, { authenticator, bodies, mirror, pid, version })
   if (writing) addImgapiWritingRoutes(router, mirror, writing)
   addStateRoutes(router, { mirror, bodies, authenticator: writing?.authenticator })
-  addDsapiRoutes(router, { mirror, bodies, address, settings: options.dsapi ?? DSAPI_DEFAULTS })
+  addDsapiRoutes(router, { mirror, authenticator, bodies, address, settings: options.dsapi ?? DSAPI_DEFAULTS })
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, log)

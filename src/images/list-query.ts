@@ -1,10 +1,15 @@
 import type { ImageState } from './manifest.js'
+import type { Viewer } from './viewer.js'
 
 /**
  * What a list query means (sdc-imgapi docs/index.md, "ListImages"). All conditions must hold. Filled by the http room
  * from the query string; `undefined` means not asked.
  */
 export interface ListQuery {
+  /** Who asks, which is part of the question: what others see is another list. */
+  readonly viewer: Viewer
+  /** Whether to tell where files are stored too. */
+  readonly hasAdminFields: boolean
   readonly state: ImageState | 'all'
   readonly name: TextMatch | undefined
   readonly version: TextMatch | undefined

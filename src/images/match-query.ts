@@ -2,10 +2,11 @@ import { MirrorError } from '../errors.js'
 import { isJsonObject, type JsonObject } from '../parts/json-object.js'
 import type { ListQuery, TextMatch } from './list-query.js'
 import type { Manifest } from './manifest.js'
+import { isSeenBy, isSharedWith } from './viewer.js'
 
 /**
- * The images that answer a query, as an anonymous client of an IMGAPI server sees them: active ones only, `state=all`
- * meaning active and any other state nothing (sdc-imgapi, lib/images.js, `filterImages`, run in public mode).
+ * The images that answer a query. Who has not proved who they are is shown active ones only, `state=all` meaning active
+ * and any other state nothing (sdc-imgapi, lib/images.js, `filterImages`, run in public mode).
  *
  * Order is publication, oldest first, and uuid among equals, which the reference leaves open: without it imgadm's paging
  * loses images or never ends. For the same reason a uuid as marker means "from that image on in this order", and it is
@@ -21,11 +22,14 @@ export function selectImages(
 ): Manifest[] {
   // First, since an unknown marker is a failure also of a query that finds nothing.
   const isWithinMarker = compileMarker(query, manifestOf)
-  if (query.isEmpty || (query.state !== 'active' && query.state !== 'all')) return []
+  const { viewer } = query
+  const state = query.state === 'all' && !viewer.isKnown ? 'active' : query.state
+  if (query.isEmpty || (state !== 'active' && !viewer.isKnown)) return []
 
   const selected: Manifest[] = []
   for (const image of images) {
-    if (image.state === 'active' && isWithinMarker(image) && matches(image, query)) selected.push(image)
+    const isShown = (state === 'all' || image.state === state) && isSeenBy(image, viewer)
+    if (isShown && isWithinMarker(image) && matches(image, query)) selected.push(image)
   }
   if (!isInOrder(selected)) selected.sort(compareByPublication)
   if (query.isDescending) selected.reverse()
@@ -66,7 +70,7 @@ function isInOrder(images: readonly Manifest[]): boolean {
 }
 
 function compileMarker(
-  { marker, isDescending }: ListQuery,
+  { marker, isDescending, viewer }: ListQuery,
   manifestOf: (uuid: string) => Manifest | undefined,
 ): (image: Manifest) => boolean {
   if (!marker) return () => true
@@ -79,7 +83,7 @@ function compileMarker(
     }
   }
   const first = manifestOf(marker.uuid)
-  if (!first) throw new MirrorError('IMAGE_UNKNOWN', `image ${marker.uuid} not found`)
+  if (!first || !isSeenBy(first, viewer)) throw new MirrorError('IMAGE_UNKNOWN', `image ${marker.uuid} not found`)
   return (image) => sign * compareByPublication(image, first) >= 0
 }
 
@@ -93,7 +97,7 @@ function matches(image: Manifest, query: ListQuery): boolean {
     (query.isPublic === undefined || image.isPublic === query.isPublic) &&
     query.tags.every(({ key, value }) => hasTag(image, key, value)) &&
     query.billingTags.every((tag) => hasBillingTag(image, tag)) &&
-    (query.account === undefined || isVisibleTo(image, query.account))
+    (query.account === undefined || isSharedWith(image, query.account))
   )
 }
 
@@ -116,13 +120,6 @@ function searchForm(value: unknown): string {
 function hasBillingTag(image: Manifest, tag: string): boolean {
   const { billing_tags: tags } = readIfItMentions(image, tag)
   return Array.isArray(tags) && tags.includes(tag)
-}
-
-/** Own images, public ones, and private ones that name the account. */
-function isVisibleTo(image: Manifest, account: string): boolean {
-  if (image.owner === account || image.isPublic) return true
-  const { acl } = readIfItMentions(image, account)
-  return Array.isArray(acl) && acl.includes(account)
 }
 
 /**

@@ -2,6 +2,7 @@ import { MirrorError } from '../errors.js'
 import type { ListQuery, TextMatch } from './list-query.js'
 import { parseUuid } from './uuid.js'
 import { IMAGE_STATES, looseBoolean } from './validate-manifest.js'
+import type { Viewer } from './viewer.js'
 
 const STATES = [...IMAGE_STATES, 'all'] as const
 const TAG_PREFIX = 'tag.'
@@ -15,10 +16,12 @@ const TAG_PREFIX = 'tag.'
  *
  * @throws MirrorError QUERY_INVALID with the field, UNAUTHORIZED for what only authenticated clients may ask.
  */
-export function parseListQuery(params: URLSearchParams): ListQuery {
-  refuseAdminFields(params)
+export function parseListQuery(params: URLSearchParams, viewer: Viewer): ListQuery {
+  const hasAdminFields = parseAdminFields(params, viewer)
   const filters = ['name', 'version', 'os', 'owner', 'type', 'account']
   return {
+    viewer,
+    hasAdminFields,
     state: parseState(joined(params, 'state')),
     name: parseText(params.get('name')),
     version: parseText(params.get('version')),
@@ -43,12 +46,18 @@ function joined(params: URLSearchParams, name: string): string | undefined {
   return params.has(name) ? params.getAll(name).join(',') : undefined
 }
 
-function refuseAdminFields(params: URLSearchParams): void {
+/**
+ * `inclAdminFields=true` asks for what only those are told who have proved who they are.
+ *
+ * @throws MirrorError UNAUTHORIZED for anybody else, QUERY_INVALID when it is no boolean.
+ */
+export function parseAdminFields(params: URLSearchParams, { isKnown }: Viewer): boolean {
   const value = joined(params, 'inclAdminFields')
-  if (value === undefined) return
+  if (value === undefined) return false
   const isWanted = looseBoolean(value)
   if (isWanted === undefined) throw notABoolean('inclAdminFields', value)
-  if (isWanted) throw new MirrorError('UNAUTHORIZED', 'Unauthorized (auth required to use "inclAdminFields" parameter)')
+  if (!isWanted || isKnown) return isWanted
+  throw new MirrorError('UNAUTHORIZED', 'Unauthorized (auth required to use "inclAdminFields" parameter)')
 }
 
 function parseState(value: string | undefined): ListQuery['state'] {

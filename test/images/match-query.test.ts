@@ -4,6 +4,7 @@ import type { FieldFailure } from '../../src/errors.js'
 import type { Manifest } from '../../src/images/manifest.js'
 import { compareByPublication, selectImages, sortKey } from '../../src/images/match-query.js'
 import { parseListQuery } from '../../src/images/parse-list-query.js'
+import { NOBODY, type Viewer } from '../../src/images/viewer.js'
 import type { JsonObject } from '../../src/parts/json-object.js'
 import { vectors } from '../support/vectors.js'
 import { image, parsed, uuid, v2 } from './manifests.js'
@@ -27,6 +28,10 @@ const MENDED = new Map<
   { readonly uuids: number[]; readonly why: string } | { readonly field: string; readonly why: string }
 >([
   ['GET /images?sort=published_at.desc&limit=2', { uuids: [5, 4], why: 'the reference cuts before it sorts' }],
+  [
+    'GET /images?marker=aaaaaaaa-0000-4000-8000-000000000003&state=all',
+    { uuids: [3, 4, 5, 6, 8], why: 'what was never published comes before every marker' },
+  ],
   ['GET /images?limit=abc', { field: 'limit', why: 'the reference calls the field "state"' }],
   ['GET /images?public=maybe', { field: 'public', why: 'the reference dies' }],
   ['GET /images?billing_tag=xxl', { uuids: [5], why: 'the reference dies' }],
@@ -42,8 +47,12 @@ const CODES = new Map([
 const { images: raw, requests } = vectors<ListVectors>('imgapiList')
 const images = raw.map((each) => parsed({ ...each, billing_tags: each._billing_tags }).statement.manifest)
 
-function select(list: readonly Manifest[], query: string): Manifest[] {
-  return selectImages(list, parseListQuery(new URLSearchParams(query)), (wanted) =>
+/** As in public mode. */
+const ANYBODY: Viewer = { isKnown: false, seesPrivate: true }
+const USER: Viewer = { isKnown: true, seesPrivate: true }
+
+function select(list: readonly Manifest[], query: string, viewer = ANYBODY): Manifest[] {
+  return selectImages(list, parseListQuery(new URLSearchParams(query), viewer), (wanted) =>
     list.find((each) => each.uuid === wanted),
   )
 }
@@ -52,25 +61,27 @@ function numbers(list: readonly Manifest[]): number[] {
   return list.map((each) => Number(each.uuid.slice(-12)))
 }
 
-describe('a list, as sdc-imgapi answers it to anonymous clients', () => {
-  const anonymous = requests.filter(({ auth }) => !auth)
+describe('a list, as sdc-imgapi answers it', () => {
   const queryOf = ({ request }: ListRequest) => request.split('?')[1] ?? ''
-  const answered = anonymous.filter(({ request, uuids }) => uuids && !MENDED.has(request))
-  const refused = anonymous.filter(({ request, body }) => body && !MENDED.has(request))
+  const answered = requests.filter(({ request, uuids }) => uuids && !MENDED.has(request))
+  const refused = requests.filter(({ request, body }) => body && !MENDED.has(request))
 
-  it.each(answered)('$request', (vector) => {
-    expect(numbers(select(images, queryOf(vector)))).toEqual(vector.uuids)
+  it.each(answered)('$request, with auth: $auth', (vector) => {
+    expect(numbers(select(images, queryOf(vector), vector.auth ? USER : ANYBODY))).toEqual(vector.uuids)
   })
 
   it.each(refused)('$request is refused', (vector) => {
     const { code, message, errors } = vector.body!
     const failure = { code: CODES.get(code), message, fields: errors }
-    expect(() => select(images, queryOf(vector))).toThrow(expect.objectContaining(failure))
+    const viewer = vector.auth ? USER : ANYBODY
+    expect(() => select(images, queryOf(vector), viewer)).toThrow(expect.objectContaining(failure))
   })
 
   it.each([...MENDED])('%s is answered better: $why', (request, better) => {
-    const query = queryOf(anonymous.find((each) => each.request === request)!)
-    if ('uuids' in better) expect(numbers(select(images, query))).toEqual(better.uuids)
+    const vector = requests.find((each) => each.request === request)!
+    const query = queryOf(vector)
+    const viewer = vector.auth ? USER : ANYBODY
+    if ('uuids' in better) expect(numbers(select(images, query, viewer))).toEqual(better.uuids)
     else
       expect(() => select(images, query)).toThrow(
         expect.objectContaining({ fields: [{ field: better.field, code: 'Invalid' }] }),
@@ -78,7 +89,7 @@ describe('a list, as sdc-imgapi answers it to anonymous clients', () => {
   })
 
   it('leaves no request of the vectors out', () => {
-    expect(answered.length + refused.length + MENDED.size).toBe(anonymous.length)
+    expect(answered.length + refused.length + MENDED.size).toBe(requests.length)
   })
 })
 
@@ -103,6 +114,32 @@ describe('a list', () => {
     expect(numbers(select(list, `marker=${uuid(2)}&sort=published_at.desc`))).toEqual([2, 1])
     expect(numbers(select(list, 'marker=2013-01-01T00:00:00Z'))).toEqual([1, 2, 3, 4])
     expect(numbers(select(list, 'marker=2013-01-01T00:00:00.001Z'))).toEqual([])
+  })
+
+  it('hides what is not public from who may not see it, as a marker too, whatever account they name', () => {
+    const own = uuid(91)
+    const list = [
+      image({ uuid: uuid(1) }),
+      image({ uuid: uuid(2), public: false, owner: own }),
+      image({ uuid: uuid(3), public: false, acl: [own] }),
+    ]
+    for (const query of ['', 'public=false', `account=${own}`, `owner=${own}`, 'state=all']) {
+      expect(numbers(select(list, query, NOBODY)).filter((number) => number !== 1)).toEqual([])
+    }
+    expect(() => select(list, `marker=${uuid(2)}`, NOBODY)).toThrow(`image ${uuid(2)} not found`)
+    expect(numbers(select(list, 'public=false', USER))).toEqual([2, 3])
+    expect(numbers(select(list, `account=${own}`, USER))).toEqual([1, 2, 3])
+    expect(numbers(select(list, `account=${uuid(92)}`, USER))).toEqual([1])
+  })
+
+  it('shows an account what is activated only, but for its own', () => {
+    const own = uuid(91)
+    const list = [
+      image({ uuid: uuid(1), owner: own, state: 'unactivated', published_at: undefined, files: [] }),
+      image({ uuid: uuid(2), state: 'unactivated', published_at: undefined, files: [] }),
+      image({ uuid: uuid(3), state: 'disabled', disabled: true }),
+    ]
+    expect(numbers(select(list, `account=${own}&state=all`, USER))).toEqual([1, 3])
   })
 
   it('refuses an unknown marker also when nothing would be found', () => {

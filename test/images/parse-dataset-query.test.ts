@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest'
 import { parseDatasetQuery } from '../../src/images/parse-dataset-query.js'
 import { parseListQuery } from '../../src/images/parse-list-query.js'
+import { NOBODY } from '../../src/images/viewer.js'
 
-const parse = (query: string) => parseDatasetQuery(new URLSearchParams(query))
-const asImgapi = (query: string) => parseListQuery(new URLSearchParams(query))
+const parse = (query: string) => parseDatasetQuery(new URLSearchParams(query), NOBODY)
+const asImgapi = (query: string) => parseListQuery(new URLSearchParams(query), NOBODY)
 
 it.each([
   ['', ''],

@@ -2,11 +2,14 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isMirrorError } from '../../src/errors.js'
 import { parseListQuery } from '../../src/images/parse-list-query.js'
+import { NOBODY } from '../../src/images/viewer.js'
 import { uuid } from './manifests.js'
 
-const parse = (query: string) => parseListQuery(new URLSearchParams(query))
+const parse = (query: string) => parseListQuery(new URLSearchParams(query), NOBODY)
 
 const EVERYTHING_ACTIVE = {
+  viewer: NOBODY,
+  hasAdminFields: false,
   state: 'active',
   name: undefined,
   version: undefined,
@@ -101,7 +104,7 @@ describe('parseListQuery', () => {
     fc.assert(
       fc.property(fc.array(parameter), (parameters) => {
         try {
-          const { limit } = parseListQuery(new URLSearchParams(parameters))
+          const { limit } = parseListQuery(new URLSearchParams(parameters), NOBODY)
           expect(limit).not.toBeNaN()
         } catch (error) {
           expect(error).toSatisfy((failure) => isMirrorError(failure, 'QUERY_INVALID', 'UNAUTHORIZED'))

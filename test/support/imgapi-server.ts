@@ -3,6 +3,7 @@ import { type ClientAppOptions, makeClientApp } from '../../src/http/client-app.
 import { type ListenerBounds, listen } from '../../src/http/listener.js'
 import { MemoryMirror } from './memory-mirror.js'
 import { RecordingLog } from './recording-log.js'
+import { authenticatorOf } from './users.js'
 
 export interface ServedMirror {
   readonly url: string
@@ -17,7 +18,8 @@ export async function serveMirror(
 ): Promise<ServedMirror> {
   const mirror = new MemoryMirror()
   const log = new RecordingLog()
-  const app = makeClientApp({ mirror, log, version: '1.2.3', serverName: 'testhost', ...more })
+  const authenticator = await authenticatorOf()
+  const app = makeClientApp({ mirror, authenticator, log, version: '1.2.3', serverName: 'testhost', ...more })
   const listener = await listen('127.0.0.1:0', app.callback(), bounds)
   onTestFinished(() => listener.close(0))
   return { url: listener.url, mirror, log }

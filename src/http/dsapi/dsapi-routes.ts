@@ -1,8 +1,10 @@
 import type Router from '@koa/router'
 import type { DatasetTerms } from '../../images/downgrade-manifest.js'
 import type { Mirror } from '../../mirror/mirror.js'
+import type { Authenticator } from '../auth/authenticator.js'
 import type { Context, RequestState } from '../every-request.js'
 import type { ListBodies } from '../list-bodies.js'
+import { mirrorSeenBy } from '../mirror-seen-by.js'
 import type { PublicAddress } from '../public-address.js'
 import { getDataset } from './get-dataset.js'
 import { getDatasetFile } from './get-dataset-file.js'
@@ -19,6 +21,7 @@ export interface DsapiSettings {
 
 export interface DsapiOptions {
   readonly mirror: Mirror
+  readonly authenticator: Authenticator
   readonly bodies: ListBodies
   readonly address: PublicAddress
   readonly settings: DsapiSettings
@@ -38,9 +41,8 @@ export interface Datasets {
  * A slash at the end names the same: dsapid takes it, and a directory behind a web server is nothing else.
  */
 export function addDsapiRoutes(router: Router<RequestState>, options: DsapiOptions): void {
-  const { mirror, bodies, address, settings } = options
-  const datasets: Datasets = {
-    mirror,
+  const { mirror, authenticator, bodies, address, settings } = options
+  const datasets: Omit<Datasets, 'mirror'> = {
     bodies,
     list: settings.list,
     termsFor: (context) => ({ creatorName: settings.creatorName, baseUrl: address.of(context) }),
@@ -48,7 +50,8 @@ export function addDsapiRoutes(router: Router<RequestState>, options: DsapiOptio
   const answer = (path: string, endpoint: (context: Context, datasets: Datasets) => Promise<void>) =>
     router.get(path, async (context) => {
       context.state.route = path
-      await endpoint(context, datasets)
+      await authenticator.visitor(context)
+      await endpoint(context, { ...datasets, mirror: mirrorSeenBy(mirror, context.state.viewer) })
     })
 
   answer('/datasets', listDatasets)

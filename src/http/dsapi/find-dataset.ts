@@ -3,6 +3,7 @@ import { urnOf } from '../../images/downgrade-manifest.js'
 import type { Manifest } from '../../images/manifest.js'
 import { parseListQuery } from '../../images/parse-list-query.js'
 import { parseUuid } from '../../images/uuid.js'
+import type { Viewer } from '../../images/viewer.js'
 import type { Mirror } from '../../mirror/mirror.js'
 
 /**
@@ -15,21 +16,26 @@ import type { Mirror } from '../../mirror/mirror.js'
 export async function findDataset(
   mirror: Mirror,
   id: string,
-  { creatorName, signal }: { creatorName: string; signal: AbortSignal },
+  { creatorName, signal, viewer }: { creatorName: string; signal: AbortSignal; viewer: Viewer },
 ): Promise<Manifest> {
   const uuid = parseUuid(id)
   if (uuid !== undefined) return await mirror.getImage(uuid, signal)
 
   const words = id.split(':')
   const [name, version] = words.length <= 2 ? words : words.slice(2)
-  const found = words.length <= 4 && name ? await listedAs(mirror, name, version) : []
+  const found = words.length <= 4 && name ? await listedAs(mirror, viewer, name, version) : []
   const manifest = found.findLast((each) => urnOf(each, creatorName) === id) ?? found.at(-1)
   if (manifest) return manifest
   throw new MirrorError('IMAGE_UNKNOWN', `image ${id.slice(0, 256)} not found`)
 }
 
-async function listedAs(mirror: Mirror, name: string, version: string | undefined): Promise<readonly Manifest[]> {
-  const everything = parseListQuery(new URLSearchParams())
+async function listedAs(
+  mirror: Mirror,
+  viewer: Viewer,
+  name: string,
+  version: string | undefined,
+): Promise<readonly Manifest[]> {
+  const everything = parseListQuery(new URLSearchParams(), viewer)
   const exactly = (text: string) => ({ text, isSubstring: false })
   const query = { ...everything, name: exactly(name), version: version === undefined ? undefined : exactly(version) }
   const { manifests } = await mirror.listImages(query)

@@ -11,8 +11,8 @@ import { findDataset } from './find-dataset.js'
 export async function getDatasetFile(context: Context, { mirror, termsFor }: Datasets): Promise<void> {
   const { creatorName } = termsFor(context)
   const { id = '', path = '' } = context.params as { id?: string; path?: string }
-  const { departed: signal } = context.state
-  const manifest = await findDataset(mirror, id, { creatorName, signal })
+  const { departed: signal, viewer } = context.state
+  const manifest = await findDataset(mirror, id, { creatorName, signal, viewer })
   admitAccount(manifest, undefined)
   const index = manifest.files.findIndex((_file, place) => datasetFilePath(manifest, place) === path)
   if (index < 0) {

@@ -12,8 +12,8 @@ import { findDataset } from './find-dataset.js'
 export async function getDataset(context: Context, { mirror, termsFor }: Datasets): Promise<void> {
   const terms = termsFor(context)
   const { id = '' } = context.params as { id?: string }
-  const { departed: signal } = context.state
-  const manifest = await findDataset(mirror, id, { creatorName: terms.creatorName, signal })
+  const { departed: signal, viewer } = context.state
+  const manifest = await findDataset(mirror, id, { creatorName: terms.creatorName, signal, viewer })
   admitAccount(manifest, undefined)
   if (context.path.endsWith('/') && isForPeople(context)) {
     await sendDatasetPage(context, manifest, terms)

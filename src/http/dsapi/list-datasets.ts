@@ -16,7 +16,7 @@ import type { Datasets } from './dsapi-routes.js'
  */
 export async function listDatasets(context: Context, datasets: Datasets): Promise<void> {
   const { mirror, bodies, list: which } = datasets
-  const query = parseDatasetQuery(new URLSearchParams(context.querystring))
+  const query = parseDatasetQuery(new URLSearchParams(context.querystring), context.state.viewer)
   const { manifests, revision } = await mirror.listImages(query.images)
   const { restrictedTo: account } = query
   const shown = manifests.filter(

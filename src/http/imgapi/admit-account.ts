@@ -1,6 +1,7 @@
 import { MirrorError } from '../../errors.js'
 import type { Manifest } from '../../images/manifest.js'
 import { parseUuid, type Uuid } from '../../images/uuid.js'
+import { isSharedWith } from '../../images/viewer.js'
 
 /**
  * `?account=UUID` asks on behalf of that user. It is no protection (whoever leaves it out sees everything), but it is
@@ -24,13 +25,6 @@ export function parseAccount(query: URLSearchParams): Uuid | undefined {
  * @throws MirrorError IMAGE_UNKNOWN, in the words that do not say whether there is such an image (imgapi.md, 4.2).
  */
 export function admitAccount(manifest: Manifest, account: Uuid | undefined): void {
-  if (account === undefined || manifest.owner === account) return
-  const isActivated = manifest.state === 'active' || manifest.state === 'disabled'
-  if (isActivated && (manifest.isPublic || sharedWith(manifest).includes(account))) return
+  if (account === undefined || isSharedWith(manifest, account)) return
   throw new MirrorError('IMAGE_UNKNOWN', 'image not found')
-}
-
-function sharedWith(manifest: Manifest): readonly unknown[] {
-  const { acl } = JSON.parse(manifest.json) as { acl?: unknown }
-  return Array.isArray(acl) ? acl : []
 }

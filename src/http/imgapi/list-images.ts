@@ -6,13 +6,20 @@ import { wantsChannels } from '../accept-version.js'
 import type { Context } from '../every-request.js'
 import type { ListBodies, ListForm } from '../list-bodies.js'
 import { sendList } from '../send-list.js'
+import { withAdminFields } from './admin-fields.js'
 import { requestedChannel } from './requested-channel.js'
 
 /** What `JSON.stringify(list, null, 2)` would give, as the reference writes it. */
 export const IMGAPI_LIST: ListForm = imgapiList('imgapi', ({ json }) => json)
 
 /** The same for those who ask in version 2 of the API, on a mirror with channels. */
-const IMGAPI_LIST_WITH_CHANNELS = imgapiList('imgapi with channels', (manifest) => servedJson(manifest, true))
+const WITH_CHANNELS = imgapiList('imgapi with channels', (manifest) => servedJson(manifest, true))
+
+/** Either, for users who ask where files are stored. */
+const FOR_ADMINS = imgapiList('imgapi for admins', ({ json }) => withAdminFields(json))
+const WITH_CHANNELS_FOR_ADMINS = imgapiList('imgapi with channels for admins', (manifest) =>
+  withAdminFields(servedJson(manifest, true)),
+)
 
 function imgapiList(key: string, jsonOf: (manifest: Manifest) => string): ListForm {
   return {
@@ -31,8 +38,13 @@ export async function listImages(context: Context, mirror: Mirror, bodies: ListB
   const params = new URLSearchParams(context.querystring)
   // Resolved, so that all who mean the same share one body.
   const channel = requestedChannel(params, channels)
-  const query = { ...parseListQuery(params), channel }
+  const query = { ...parseListQuery(params, context.state.viewer), channel }
   const list = await mirror.listImages(query)
-  const form = channels.areUsed && wantsChannels(context) ? IMGAPI_LIST_WITH_CHANNELS : IMGAPI_LIST
+  const form = formOf(channels.areUsed && wantsChannels(context), query.hasAdminFields)
   await sendList(context, bodies, { form, queryKey: JSON.stringify(query), list })
+}
+
+function formOf(hasChannels: boolean, hasAdminFields: boolean): ListForm {
+  if (hasAdminFields) return hasChannels ? WITH_CHANNELS_FOR_ADMINS : FOR_ADMINS
+  return hasChannels ? WITH_CHANNELS : IMGAPI_LIST
 }

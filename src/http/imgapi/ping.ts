@@ -4,10 +4,15 @@ import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
 /** `imgapi: true` is what tells an IMGAPI from a DSAPI; imgadm refuses a source without it. */
-export async function ping(context: Context, version: string): Promise<void> {
+export async function ping(
+  context: Context,
+  { version, pid }: { readonly version: string; readonly pid: number | undefined },
+): Promise<void> {
   const name = new URLSearchParams(context.querystring).get('error')
   if (name !== null) throw simulatedFailure(name)
-  await sendJson(context, { ping: 'pong', version, imgapi: true }, { cacheControl: 'no-store' })
+  const user = context.state.principal?.name
+  const body = { ping: 'pong', version, imgapi: true, ...(user !== undefined && { pid, user }) }
+  await sendJson(context, body, { cacheControl: 'no-store' })
 }
 
 const SAMPLES: Readonly<Record<string, Refusal>> = {

@@ -2,7 +2,13 @@ import http from 'node:http'
 import { expect, it } from 'vitest'
 import { serveMirror } from '../../support/imgapi-server.js'
 import { INTENDED } from '../../support/intended-differences.js'
+import { makeSshKey, signedDate } from '../../support/ssh-keys.js'
+import { authenticatorOf } from '../../support/users.js'
 import { vectors } from '../../support/vectors.js'
+
+const key = makeSshKey('rsa')
+/** When the clock of the authenticator stands. */
+const SIGNING = { algorithm: 'rsa-sha256', date: 'Mon, 05 Jan 2026 12:00:00 GMT' }
 
 interface Exchange {
   readonly request: string
@@ -23,12 +29,16 @@ const DIFFERENCES: Record<number, { as: string } & Partial<Exchange>> = {
   28: { as: 'head', status: 200 },
   29: { as: 'allow', headers: { allow: 'GET, HEAD' } },
   65: { as: 'version', body: { ping: 'pong', version: '1.2.3', imgapi: true } },
+  66: {
+    as: 'version',
+    body: { ping: 'pong', version: '1.2.3', imgapi: true, pid: 4711, user: 'alice' },
+  },
 }
 
 const exchanges = vectors<Exchange[]>('imgapiRequests')
   .map((exchange, number) => ({ ...exchange, number }))
-  // Signatures and /state come with publishing.
-  .filter(({ auth, request, note }) => auth !== true && request !== 'GET /state' && !note?.startsWith('passive auth'))
+  // Who may is test/http/auth/'s business.
+  .filter(({ request }) => request !== 'GET /state')
 
 const images = vectors<{ images: Record<string, unknown>[] }>('imgapiList').images
 
@@ -42,7 +52,10 @@ it('differs only as docs/imgapi.md says', () => {
 })
 
 it.each(exchanges)('$number: $request is answered as by sdc-imgapi', async ({ number, ...recorded }) => {
-  const { url, mirror } = await serveMirror()
+  const authenticator = await authenticatorOf([{ name: 'alice', sshKeyFiles: ['alice.pub'] }], {
+    files: { 'alice.pub': key.line },
+  })
+  const { url, mirror } = await serveMirror({}, { authenticator, pid: 4711 })
   for (const image of images) {
     const wire = Object.fromEntries(Object.entries(image).filter(([key]) => !key.startsWith('_')))
     const place = Number(String(wire.uuid).slice(-2))
@@ -52,7 +65,9 @@ it.each(exchanges)('$number: $request is answered as by sdc-imgapi', async ({ nu
   const difference = DIFFERENCES[number]
   const expected: Exchange = { ...recorded, ...difference }
   const [method = 'GET', path = '/'] = recorded.request.split(' ')
-  const answer = await ask(url, method, path, recorded.requestHeaders ?? {})
+  const isUnknown = recorded.note === 'passive auth with an unknown user'
+  const signed = recorded.auth || isUnknown ? signedDate(isUnknown ? 'nobody' : 'alice', key, SIGNING) : {}
+  const answer = await ask(url, method, path, { ...recorded.requestHeaders, ...signed })
 
   expect(answer.status).toBe(expected.status)
   if (difference?.status === undefined && expected.body !== undefined) {

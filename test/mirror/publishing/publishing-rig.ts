@@ -6,6 +6,7 @@ import { MAX_ANCESTRY } from '../../../src/images/ancestry.js'
 import type { Manifest } from '../../../src/images/manifest.js'
 import { parseListQuery } from '../../../src/images/parse-list-query.js'
 import type { Uuid } from '../../../src/images/uuid.js'
+import { NOBODY } from '../../../src/images/viewer.js'
 import type { ChangeOptions, FileUpload } from '../../../src/mirror/publishing.js'
 import { type MirrorOptions, PullThroughMirror } from '../../../src/mirror/pull-through-mirror.js'
 import { openStore } from '../../../src/store/open-store.js'
@@ -103,7 +104,7 @@ export async function makePublishingRig(given: Partial<MirrorOptions> & { readon
       }
     },
     listed: async () =>
-      (await opened.mirror.listImages(parseListQuery(new URLSearchParams()))).manifests.map(({ uuid }) => uuid),
+      (await opened.mirror.listImages(parseListQuery(new URLSearchParams(), NOBODY))).manifests.map(({ uuid }) => uuid),
     /** What is under way or left of it on the disk. */
     partials: () => readdir(join(directory, 'partial')),
     blobs: () => [...opened.store.blobs.all()].map(({ sha256 }) => sha256),
