@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { clientSources } from './assemble/client-sources.js'
@@ -50,6 +51,8 @@ export async function assemble({ config, log, environment, version, pid }: Assem
     for (let closer = closers.pop(); closer; closer = closers.pop()) await closer()
   }
   try {
+    // Of this run: what comes back to a later one is not waited for.
+    const instance = `imgapi-mirror-${randomBytes(8).toString('hex')}`
     const counters = new Counters()
     const store = await openStore({ directory: config.dataDirectory, log })
     closers.push(() => store.close())
@@ -58,7 +61,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
     const upstreams = config.isOffline
       ? []
       : config.upstreams.map((upstream) =>
-          openUpstream(upstream, { config, log, environment, version, counters, totalBandwidth, store }),
+          openUpstream(upstream, { config, instance, log, environment, version, counters, totalBandwidth, store }),
         )
     closers.push(async () => void (await Promise.all(upstreams.map((upstream) => upstream.close()))))
 
@@ -131,6 +134,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       config.listen,
       makeClientApp({
         mirror,
+        instance,
         writing,
         authenticator,
         pid,
@@ -159,7 +163,11 @@ async function quotaBytes({ dataDirectory, quota }: Config): Promise<number | un
 
 function openUpstream(
   upstream: UpstreamConfig,
-  { config, store, ...given }: AssembleOptions & { counters: Counters; totalBandwidth: Bandwidth; store: Store },
+  {
+    config,
+    store,
+    ...given
+  }: AssembleOptions & { instance: string; counters: Counters; totalBandwidth: Bandwidth; store: Store },
 ): GuardedUpstream {
   const { connections, dockerConfig, intoChannels: _ours, key, password, requests, ...plain } = upstream
   const { listBytes } = config.limits

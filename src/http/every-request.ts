@@ -4,9 +4,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
 import { NOBODY, type Viewer } from '../images/viewer.js'
+import { throughHops } from '../parts/hops.js'
 import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
+import { makeHopReader } from './refuse-loop.js'
 import { type BodyBounds, RequestBody } from './request-body.js'
 
 /** What the rest of the room finds in `context.state`. */
@@ -43,6 +45,8 @@ export interface EveryRequestOptions {
   /** What `x-server-name` says: the host's name. */
   readonly serverName: string
   readonly onRequest?: OnRequest | undefined
+  /** How this mirror names itself to its upstreams: a request that comes back is refused. */
+  readonly instance?: string | undefined
   readonly bodyBounds?: BodyBounds | undefined
   /** What may stand before our paths, such as `/mirror`: the path of our public url, where a proxy does not take it away. */
   readonly pathPrefix?: string | undefined
@@ -61,6 +65,7 @@ const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
  * answer to whatever is thrown below, and one line in the log.
  */
 export function everyRequest(options: EveryRequestOptions): Koa.Middleware<RequestState> {
+  const hopsOf = makeHopReader(options.instance)
   return async (context, next) => {
     const { req, res, state } = context
     state.startedMs = performance.now()
@@ -87,7 +92,7 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
 
     setCommonHeaders(context, options)
     try {
-      await next()
+      await throughHops(hopsOf(context), next)
     } catch (error) {
       answerFailure(context, error, options)
     }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { isMirrorError, MirrorError } from '../errors.js'
+import { currentHops } from '../parts/hops.js'
 import { isJsonObject } from '../parts/json-object.js'
 import { isPublicHost } from '../parts/public-address.js'
 import { AnswerBody } from './answer-body.js'
@@ -47,6 +48,8 @@ export interface HttpClientOptions {
   readonly environment: Environment
   /** Ours, for User-Agent. */
   readonly version: string
+  /** How we name ourselves in Via, so that a mirror that leads back to us is noticed. */
+  readonly instance?: string | undefined
   /** Without it, nothing holds us back. */
   readonly line?: Line | undefined
 }
@@ -231,6 +234,7 @@ export class HttpClient {
       body: body ?? null,
       headers: {
         'user-agent': `imgapi-mirror/${version}`,
+        ...viaOf(this.#options.instance),
         'accept-encoding': kind === 'json' ? 'gzip' : 'identity',
         accept: kind === 'json' ? 'application/json' : '*/*',
         ...headers,
@@ -322,6 +326,10 @@ function messageIn(body: Buffer): string | undefined {
 
 export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+function viaOf(instance: string | undefined): Record<string, string> {
+  return instance === undefined ? {} : { via: [...currentHops(), instance].map((hop) => `1.1 ${hop}`).join(', ') }
 }
 
 function firstOf(value: string | string[] | undefined): string | undefined {

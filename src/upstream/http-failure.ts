@@ -40,6 +40,8 @@ export class Blame {
    */
   ofStatus(url: URL, status: number, told: { message: string | undefined; retryAfter: string | undefined }) {
     const reason = `answered ${status}${told.message ? ` (${told.message})` : ''}`
+    // Loop detected (RFC 5842, 7.2): not ill, but waiting for us.
+    if (status === 508) return this.misbehaved(url, reason)
     if (status >= 500 || [401, 403, 407, 408, 425, 429].includes(status)) {
       return this.unreachable(url, reason, { retryAfterMs: parseRetryAfter(told.retryAfter) })
     }

@@ -22,6 +22,7 @@ export function makeHttpClient(
     connections,
     environment,
     version,
+    instance: options.instance,
     line,
     ...further,
   })

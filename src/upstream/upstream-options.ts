@@ -67,6 +67,8 @@ export interface UpstreamOptions {
   /** Where proxies are looked up: http_proxy, https_proxy, no_proxy. */
   readonly environment: Environment
   readonly log: Log
+  /** How we name ourselves to it; see HttpClient. */
+  readonly instance?: string | undefined
   /** Of this program. */
   readonly version: string
 }
