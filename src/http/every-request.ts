@@ -104,8 +104,8 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
 
 /**
  * An answer given before the request's body has come: it goes out at once, and says that the connection ends with it.
- * The end itself waits for a while, in which we read on: who sends without looking up would otherwise be reset in the
- * middle of it, and might never see the answer. Who still waits for leave to send has nothing to be read.
+ * Then our half of it is closed, and for a while we read on: who sends without looking up would otherwise be reset in
+ * the middle of it, and might never see the answer. Who still waits for leave to send has nothing to be read.
  */
 async function answerAheadOfBody(context: Context): Promise<void> {
   const { req, res, state, body } = context
@@ -116,12 +116,15 @@ async function answerAheadOfBody(context: Context): Promise<void> {
   if (!state.body.isUnderWay) return
   context.set('Connection', 'close')
   if (state.body.isWaitedFor || !(body === undefined || body === null || Buffer.isBuffer(body))) return
+  // Behind another answer on a pipelined connection: it is for node to say when its turn comes.
+  if (!res.socket) return
   context.respond = false
   res.flushHeaders()
   if (Buffer.isBuffer(body)) res.write(body)
   state.isAnswered = true
+  req.socket.end()
   await state.body.discardRest()
-  res.end()
+  req.socket.destroySoon()
 }
 
 /** Says how long the answer took to begin, in whole milliseconds. Harmless once the headers are out. */

@@ -31,13 +31,14 @@ export const DEFAULT_BODY_BOUNDS: BodyBounds = {
 
 /**
  * The body of one request: taken by the endpoint that wants it, or thrown away. Exactly one of the two happens, and
- * whoever waits for leave to send it (`Expect: 100-continue`) gets it only when it is taken.
+ * whoever waits for leave to send it (`Expect: 100-continue`) gets it only when the first byte of it is wanted.
  */
 export class RequestBody {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #bounds: BodyBounds
   #isTaken = false
+  #isAskedFor = false
   #isDiscarded = false
 
   constructor(req: IncomingMessage, res: ServerResponse, bounds: BodyBounds = DEFAULT_BODY_BOUNDS) {
@@ -67,7 +68,7 @@ export class RequestBody {
 
   /** Whether its sender waits for our leave, which was not given. */
   get isWaitedFor(): boolean {
-    return this.isUnderWay && /^100-continue$/i.test(this.#req.headers.expect ?? '') && !this.#isTaken
+    return this.isUnderWay && /^100-continue$/i.test(this.#req.headers.expect ?? '') && !this.#isAskedFor
   }
 
   /**
@@ -78,9 +79,11 @@ export class RequestBody {
    */
   take(): Readable {
     if (this.#isTaken || this.#isDiscarded) throw new Error('a request has only one body')
-    if (this.isWaitedFor) this.#res.writeContinue()
     this.#isTaken = true
-    const body = new TakenBody(this.#req, this.#bounds)
+    const body = new TakenBody(this.#req, this.#bounds, () => {
+      if (this.isWaitedFor) this.#res.writeContinue()
+      this.#isAskedFor = true
+    })
     // It may fail before anybody reads it; whoever does then, meets it.
     body.on('error', () => {})
     return body
@@ -128,14 +131,16 @@ export class RequestBody {
 class TakenBody extends Readable {
   readonly #req: IncomingMessage
   readonly #pace: NodeJS.Timeout
+  #onFirstRead: (() => void) | undefined
   #receivedBytes = 0
   /** Since the last look at the pace. */
-  #wasPaused = false
+  #wasPaused = true
   #hasEnded = false
 
-  constructor(req: IncomingMessage, { paceMs, paceBytes }: BodyBounds) {
+  constructor(req: IncomingMessage, { paceMs, paceBytes }: BodyBounds, onFirstRead: () => void) {
     super()
     this.#req = req
+    this.#onFirstRead = onFirstRead
     req.on('data', this.#onData)
     req.pause()
     req.on('end', this.#onEnd)
@@ -153,6 +158,8 @@ class TakenBody extends Readable {
   }
 
   override _read(): void {
+    this.#onFirstRead?.()
+    this.#onFirstRead = undefined
     this.#req.resume()
   }
 
