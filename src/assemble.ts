@@ -138,6 +138,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
         writing,
         authenticator,
         pid,
+        registry: mirror.registry,
         log,
         version,
         serverName,

@@ -68,6 +68,14 @@ export interface FailureBody {
   readonly errors?: readonly FieldFailure[]
 }
 
+/** How a protocol other than IMGAPI tells its clients of failures. */
+export interface Dialect {
+  /** Of every answer, a failure or not. */
+  readonly headers: Readonly<Record<string, string>>
+  /** @param error a MirrorError or a Refusal; anything else is a bug. */
+  answerTo(error: unknown): { readonly status: number; readonly body: object }
+}
+
 /**
  * A request that HTTP itself refuses, before or besides any question of images: a path, a method, a version, a
  * condition, a range. Thrown by endpoints and answered in `every-request.ts`; it never leaves this room.

@@ -2,6 +2,7 @@ import Router from '@koa/router'
 import Koa from 'koa'
 import { parseUuid } from '../images/uuid.js'
 import type { Mirror } from '../mirror/mirror.js'
+import type { Registry } from '../mirror/registry.js'
 import { pathUnknown, Refusal } from './answers.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { answerPreflight, crossOriginHeaders } from './cross-origin.js'
@@ -14,6 +15,7 @@ import { addStateRoutes } from './imgapi/state-routes.js'
 import type { Writing } from './imgapi/writing.js'
 import { ListBodies } from './list-bodies.js'
 import { PublicAddress, type PublicAddressOptions } from './public-address.js'
+import { answerRegistry } from './registry/registry-endpoint.js'
 import { reportAppErrors } from './report-app-errors.js'
 
 export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders' | 'pathPrefix'> {
@@ -21,6 +23,8 @@ export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders
   readonly authenticator: Authenticator
   /** Of this process. */
   readonly pid?: number | undefined
+  /** What clients of Docker registries are answered, under /v2/; without it, /v2/ leads nowhere. */
+  readonly registry?: Registry | undefined
   /** Without it nothing can be changed: whatever is no GET or HEAD is a 405. */
   readonly writing?: Writing | undefined
   readonly address?: PublicAddressOptions | undefined
@@ -33,7 +37,7 @@ const DSAPI_DEFAULTS: DsapiSettings = { list: 'standalone', creatorName: 'sdc' }
 
 /** Everything clients may ask for, in every protocol we speak, on one listener. */
 export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
-  const { authenticator, mirror, pid, version, log, writing } = options
+  const { authenticator, mirror, pid, registry, version, log, writing } = options
   const bodies = new ListBodies(options.listCacheBytes)
   const address = new PublicAddress(options.address ?? {})
   const router = new Router<RequestState>({ strict: true, sensitive: true })
@@ -53,6 +57,7 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   app.use(async (context, next) => {
     if (!answerPreflight(context)) await next()
   })
+  if (registry) app.use(answerRegistry(registry, authenticator))
   app.use(router.routes())
   app.use(refuseTheRest)
   return app

@@ -6,7 +6,7 @@ import { isMirrorError } from '../errors.js'
 import { NOBODY, type Viewer } from '../images/viewer.js'
 import { throughHops } from '../parts/hops.js'
 import type { Log } from '../parts/log.js'
-import { ANSWERS, BUG, type FailureBody, Refusal } from './answers.js'
+import { ANSWERS, BUG, type Dialect, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
 import { makeHopReader } from './refuse-loop.js'
 import { type BodyBounds, RequestBody } from './request-body.js'
@@ -28,6 +28,8 @@ export interface RequestState {
   sentBytes: number
   /** Who asks, if they have proved it (see auth/authenticator.ts). */
   principal: Principal | undefined
+  /** How failures are told; `undefined` for IMGAPI's way. */
+  dialect: Dialect | undefined
   /** The whole answer is out, although its request may not be over. */
   isAnswered: boolean
   /** What they may see: until somebody has looked, what nobody in particular may. */
@@ -76,6 +78,7 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.principal = undefined
     state.isAnswered = false
     state.viewer = NOBODY
+    state.dialect = undefined
     context.url = withoutPrefix(withoutOrigin(req.url ?? '/'), options.pathPrefix ?? '')
     state.body = new RequestBody(req, res, options.bodyBounds)
     // Nobody takes the body of a reading; left unread it would hide that its sender has gone.
@@ -218,11 +221,15 @@ function answerFailure(context: Context, error: unknown, options: EveryRequestOp
     return
   }
   const answer = isMirrorError(error) ? ANSWERS[error.code] : error instanceof Refusal ? error : BUG
+  const { status, body } = state.dialect?.answerTo(error) ?? {
+    status: answer.status,
+    body: failureBodyOf(answer, error),
+  }
   const isCut = res.headersSent
   const facts = { error, method: context.method, path: (context.path ?? '').slice(0, LOGGED_PATH_LIMIT) }
   if (answer === BUG) state.log.error(facts, 'a request failed unexpectedly')
   else if (isCut) state.log.warn(facts, 'a response was cut short')
-  else if (answer.status >= 500) state.log.warn(facts, 'a request failed')
+  else if (status >= 500) state.log.warn(facts, 'a request failed')
   else state.log.debug(facts, 'a request was refused')
 
   if (isCut) {
@@ -232,9 +239,10 @@ function answerFailure(context: Context, error: unknown, options: EveryRequestOp
   }
   for (const name of res.getHeaderNames()) res.removeHeader(name) // of the success it was to be
   setCommonHeaders(context, options)
+  context.set({ ...state.dialect?.headers })
   if (error instanceof Refusal) context.set({ ...error.headers })
-  if (answer.status === 503) setRetryAfter(context, error)
-  setFailure(context, answer.status, failureBodyOf(answer, error))
+  if (status === 503 || status === 429) setRetryAfter(context, error)
+  setFailure(context, status, body)
 }
 
 function failureBodyOf(answer: { code: string; message?: string }, error: unknown): FailureBody {
@@ -251,7 +259,7 @@ function setRetryAfter(context: Context, error: unknown): void {
 }
 
 /** No cache may keep a "no": it may be a "yes" by the next request. */
-function setFailure(context: Context, status: number, body: FailureBody): void {
+function setFailure(context: Context, status: number, body: object): void {
   context.respond = true
   context.status = status
   context.set({ 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })

@@ -13,6 +13,8 @@ export interface MirrorCounters {
   /** A file that was not what was promised. */
   verificationFailed(upstream: string): void
   conflictFound(): void
+  /** A tag of a Docker registry means something else than before. */
+  tagMoved(upstream: string): void
   /** Bytes were let go of to make room. */
   evicted(bytes: number): void
   /** A chunk was compared with its hash before it left. */

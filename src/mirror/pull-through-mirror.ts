@@ -10,24 +10,25 @@ import { parseUuid, type Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
-import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js'
+import { type BlobRef, CHUNK_BYTES } from '../store/blob-store.js'
 import type { HeldImage, KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
 import { ALL_CHANNELS, Channels } from './channels.js'
 import type { MirrorCounters } from './counters.js'
-import { FileStream } from './file-stream.js'
 import type { Flight, Provenance } from './flight.js'
 import { Flights } from './flights.js'
 import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
+import { openBlob, openFlight } from './open-files.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
 import type { Publishing } from './publishing.js'
 import type { Offer } from './reception.js'
-import { Refresher } from './refresher.js'
+import { Refresher, type RefresherOptions } from './refresher.js'
+import { RegistryMirror } from './registry-mirror.js'
 
 export interface MirrorOptions {
   readonly store: Store
@@ -39,6 +40,8 @@ export interface MirrorOptions {
   readonly precedence: readonly string[]
   /** Without them, a mirror without channels. */
   readonly channels?: Channels
+  /** Hosts of the configured Docker registries in order of precedence, also when offline. */
+  readonly registryHosts?: readonly string[]
   readonly isOffline: boolean
   readonly withdrawn: 'list' | 'hide'
   readonly refreshMs: number
@@ -71,6 +74,8 @@ interface CompleteImages extends ImageList {
 export class PullThroughMirror implements Mirror {
   readonly publishing: Publishing
   readonly #publisher: Publisher
+  /** For clients of Docker registries. */
+  readonly registry: RegistryMirror
   readonly #options: MirrorOptions
   readonly #catalogue: Catalogue
   readonly #heard: Heard
@@ -92,6 +97,7 @@ export class PullThroughMirror implements Mirror {
     const mirror = new PullThroughMirror(options)
     await mirror.#remember()
     await mirror.#publisher.start()
+    await mirror.registry.start()
     mirror.#refresher.start()
     mirror.#keeping.start()
     return mirror
@@ -117,13 +123,15 @@ export class PullThroughMirror implements Mirror {
     const heard = new Heard({ catalogue, claims: store.claims, log })
     this.#catalogue = catalogue
     this.#heard = heard
-    this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, counters, log })
+    const onListing: RefresherOptions['onListing'] = (upstream, listing) => this.registry.heard(upstream, listing)
+    this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, onListing, counters, log })
     this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
     this.#keeping = new Keeping({
       ...options.keeping,
       store,
       catalogue,
       underWay: () => [...this.#flights.all()].map(({ manifest }) => manifest),
+      dockerImages: () => this.registry.images(),
       offersOf: (manifest) => this.#knownOffersOf(manifest),
       fetch: (manifest, fileIndex) => this.#fetch(manifest, fileIndex),
       counters,
@@ -145,6 +153,12 @@ export class PullThroughMirror implements Mirror {
       find: (uuid) => this.#find(uuid, this.#abort.signal),
     })
     this.publishing = this.#publisher
+    this.registry = new RegistryMirror({
+      ...options,
+      hosts: options.registryHosts ?? [],
+      flights: this.#flights,
+      verified: (blob) => this.#keeping.verified(blob),
+    })
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -248,7 +262,13 @@ export class PullThroughMirror implements Mirror {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     this.#inquiries.close()
-    await Promise.all([this.#refresher.close(), this.#flights.close(), this.#keeping.close(), this.#publisher.close()])
+    await Promise.all([
+      this.#refresher.close(),
+      this.registry.close(),
+      this.#flights.close(),
+      this.#keeping.close(),
+      this.#publisher.close(),
+    ])
     await Promise.all([this.#heard.idle(), ...this.#holding.values()])
   }
 
@@ -330,7 +350,7 @@ export class PullThroughMirror implements Mirror {
     if (blob) {
       counters.fileAsked('hit')
       this.#holdWhenComplete(manifest)
-      return this.#openBlob(this.#keeping.verified(blob))
+      return openBlob(this.#keeping.verified(blob))
     }
     // It vanished from the disk, which the store has noticed just now.
     if (kept) this.#catalogue.loseFile()
@@ -339,42 +359,7 @@ export class PullThroughMirror implements Mirror {
     counters.fileAsked(flight ? 'coalesced' : 'miss')
     flight ??= this.#flights.start(manifest, fileIndex, this.#offersOf(manifest))
     this.#whenKept(flight, manifest)
-    flight.retain()
-    try {
-      await abortable(flight.begun, signal)
-      return this.#openFlight(flight)
-    } catch (error) {
-      await flight.release()
-      throw error
-    }
-  }
-
-  #openBlob(blob: OpenBlob): OpenFile {
-    const streams = new Streams()
-    const source = {
-      released: async (_positionBytes: number, endBytes: number) => endBytes,
-      read: (buffer: Uint8Array, positionBytes: number) => blob.read(buffer, positionBytes),
-    }
-    return {
-      md5: { algorithm: 'md5', hex: blob.ref.md5 },
-      stream: (startBytes, endBytes) => streams.add(new FileStream(source, startBytes, endBytes)),
-      close: () => streams.close(() => blob.close()),
-    }
-  }
-
-  #openFlight(flight: Flight): OpenFile {
-    const holdbackBytes = Math.max(1, this.#options.holdbackBytes)
-    const streams = new Streams()
-    return {
-      md5: flight.contentMd5,
-      stream: (startBytes, endBytes) => {
-        const reader = flight.reader(startBytes, endBytes, holdbackBytes)
-        const stream = streams.add(new FileStream(reader, startBytes, endBytes))
-        stream.once('close', () => reader.left())
-        return stream
-      },
-      close: () => streams.close(() => flight.release()),
-    }
+    return await openFlight(flight, this.#options.holdbackBytes, signal)
   }
 
   #offersOf(manifest: Manifest): Offer[] {
@@ -515,24 +500,6 @@ export class PullThroughMirror implements Mirror {
     }
     if (failure) throw failure
     return undefined
-  }
-}
-
-/** The streams of one open file: closing the file ends them all, and then lets go of the file, once. */
-class Streams {
-  readonly #open = new Set<FileStream>()
-  #closed: Promise<void> | undefined
-
-  add(stream: FileStream): FileStream {
-    this.#open.add(stream)
-    stream.once('close', () => this.#open.delete(stream))
-    return stream
-  }
-
-  close(letGo: () => Promise<void>): Promise<void> {
-    for (const stream of this.#open) stream.destroy()
-    this.#closed ??= letGo()
-    return this.#closed
   }
 }
 

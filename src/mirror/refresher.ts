@@ -14,6 +14,8 @@ export interface RefresherOptions {
   readonly catalogue: Catalogue
   /** How often a catalogue is asked for again; up to a tenth more or less, so that many mirrors do not march in step. */
   readonly refreshMs: number
+  /** Told of every catalogue that was heard and written down. */
+  readonly onListing: (upstream: Upstream, listing: Listing) => Promise<void>
   readonly counters: MirrorCounters
   readonly log: Log
 }
@@ -150,6 +152,7 @@ export class Refresher {
     }
     this.#report(rounds, listing)
     const { changed, withdrawn } = await heard.listing(name, listing)
+    await this.#options.onListing(rounds.upstream, listing)
     const facts = { upstream: name, images: listing.statements.length, changed, withdrawn }
     log.info(facts, `upstream ${name} lists ${listing.statements.length} images`)
     return 'changed'

@@ -21,6 +21,8 @@ export interface BlobOnOffer {
   readonly sizeBytes: number
   /** ms since 1970, when it is held. */
   readonly keptMs: number | undefined
+  /** As of `FileOnOffer`. */
+  readonly isSpoilt: boolean
   /** As `FileOnOffer.open`: the same flights, the same blobs. */
   open(signal: AbortSignal): Promise<OpenFile>
 }

@@ -42,6 +42,7 @@ export class Counters {
   readonly #repairs
   readonly #verificationFailures
   readonly #conflicts
+  readonly #tagMoves
   readonly #refreshes
   readonly #retries
   readonly #rateWaits
@@ -112,6 +113,12 @@ export class Counters {
     this.#conflicts = new Counter({
       name: 'imgapi_mirror_conflicts_found_total',
       help: 'Claims of upstreams that were found to disagree.',
+      registers,
+    })
+    this.#tagMoves = new Counter({
+      name: 'imgapi_mirror_tag_moves_total',
+      help: 'Tags of Docker registries found to mean something else than before, by upstream.',
+      labelNames: ['upstream'],
       registers,
     })
     this.#refreshes = new Counter({
@@ -199,6 +206,7 @@ export class Counters {
   readonly fileRepaired = (): void => this.#repairs.inc()
   readonly verificationFailed = (upstream: string): void => this.#verificationFailures.inc({ upstream })
   readonly conflictFound = (): void => this.#conflicts.inc()
+  readonly tagMoved = (upstream: string): void => this.#tagMoves.inc({ upstream })
   readonly refreshed = (upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void =>
     this.#refreshes.inc({ upstream, outcome })
 

@@ -25,8 +25,11 @@ export interface Leftover {
 
 export interface Kept {
   readonly images: readonly KeptImage[]
-  /** Blobs that are no file of any image we know. */
-  readonly strays: readonly (KeptBlob & { readonly lastUsedMs: number })[]
+  /**
+   * Blobs that are no file of any image we know. Those that clients of Docker need of a tag are worth as much as an
+   * image; all that belong to one Docker image were used last when any of them was, so that they leave together.
+   */
+  readonly strays: readonly (KeptBlob & { readonly lastUsedMs: number; readonly isOfDocker?: boolean })[]
   readonly leftovers: readonly Leftover[]
 }
 
@@ -46,6 +49,7 @@ export interface Departure {
 }
 
 interface Candidate extends Omit<Departure, 'sha256s' | 'sizeBytes'> {
+  readonly worth: number
   readonly ancestors: readonly Uuid[]
   readonly blobs: readonly KeptBlob[]
   readonly leftoverBytes: number
@@ -94,6 +98,7 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
     ...leftovers.map(({ sizeBytes, touchedMs }) => ({
       ...NOTHING,
       kind: 'leftover' as const,
+      worth: 0,
       leftoverBytes: sizeBytes,
       lastUsedMs: touchedMs,
       why: 'a download that was never finished',
@@ -101,15 +106,17 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
     ...strays.map((blob) => ({
       ...NOTHING,
       kind: 'stray' as const,
+      worth: blob.isOfDocker ? 2 : 1,
       blobs: [blob],
       lastUsedMs: blob.lastUsedMs,
-      why: 'a file of no image we know',
+      why: blob.isOfDocker ? 'a file that only clients of Docker need, unused longest' : 'a file of no image we know',
     })),
     ...images
       .filter(({ uuid }) => !staying.has(uuid))
       .map(({ uuid, ancestors, blobs }) => ({
         ...NOTHING,
         kind: 'image' as const,
+        worth: 2,
         uuid,
         ancestors,
         blobs: [...new Map(blobs.map((blob) => [blob.sha256, blob])).values()],
@@ -120,14 +127,13 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
   return candidates.sort(
     (a, b) =>
       a.lastUsedMs - b.lastUsedMs ||
-      WORTH[a.kind] - WORTH[b.kind] ||
+      a.worth - b.worth ||
       // What builds on something has all its ancestors and one more.
       b.ancestors.length - a.ancestors.length,
   )
 }
 
 const NOTHING = { uuid: undefined, ancestors: [], blobs: [], leftoverBytes: 0 }
-const WORTH = { leftover: 0, stray: 1, image: 2 }
 
 /**
  * Leaves out images that would leave for nothing, all their blobs being needed by others that stay; unless something

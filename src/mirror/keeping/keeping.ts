@@ -30,6 +30,8 @@ export interface KeepingOptions extends KeepingRules {
   readonly catalogue: Catalogue
   /** Images whose files are being fetched. */
   readonly underWay: () => Iterable<Manifest>
+  /** As RoomOptions says. */
+  readonly dockerImages: () => Iterable<readonly string[]>
   readonly offersOf: (manifest: Manifest) => readonly Offer[]
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>

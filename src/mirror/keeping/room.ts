@@ -24,6 +24,8 @@ export interface RoomOptions {
   readonly pins: readonly Filter[]
   /** Images whose files are being fetched: what they build on is about to be needed. */
   readonly underWay: () => Iterable<Manifest>
+  /** Files, by their sha256, that belong together for clients of Docker, whatever images of ours they are in. */
+  readonly dockerImages: () => Iterable<readonly string[]>
   readonly counters: MirrorCounters
   readonly clock: Clock
   readonly log: Log
@@ -198,10 +200,27 @@ export class Room {
     const unknown = new Map<string, BlobRef>()
     for (const ref of blobs.all()) unknown.set(ref.sha256, ref)
     const images = this.#keptImages(busy, unknown)
+    const dockerUses = unknown.size > 0 ? this.#dockerUses() : new Map<string, number>()
     const strays = [...unknown.values()]
       .filter(({ sha256 }) => !busy.has(sha256))
-      .map(({ sha256, sizeBytes }) => ({ sha256, sizeBytes, lastUsedMs: blobs.lastUsedMs(sha256) ?? 0 }))
+      .map(({ sha256, sizeBytes }) => ({
+        sha256,
+        sizeBytes,
+        lastUsedMs: dockerUses.get(sha256) ?? blobs.lastUsedMs(sha256) ?? 0,
+        isOfDocker: dockerUses.has(sha256),
+      }))
     return { images, strays, leftovers: this.#leftovers(own) }
+  }
+
+  /** When each file that Docker's clients need was used last, or another one of an image it is in. */
+  #dockerUses(): Map<string, number> {
+    const uses = new Map<string, number>()
+    for (const sha256s of this.#options.dockerImages()) {
+      const lastUses = sha256s.map((sha256) => this.#options.store.blobs.lastUsedMs(sha256) ?? 0)
+      const lastUsedMs = Math.max(0, ...lastUses)
+      for (const sha256 of sha256s) uses.set(sha256, Math.max(lastUsedMs, uses.get(sha256) ?? 0))
+    }
+    return uses
   }
 
   /**

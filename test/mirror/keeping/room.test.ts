@@ -13,6 +13,7 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
   const rig = await makeKeepingRig()
   const quota = { bytes: quotaBytes }
   const underWay: Manifest[] = []
+  const dockerImages: string[][] = []
   const { clock, counters, log } = rig
   const makeRoom = () =>
     new Room({
@@ -21,12 +22,13 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
       quotaBytes: async () => quota.bytes,
       pins: pins.map(parseFilter),
       underWay: () => underWay,
+      dockerImages: () => dockerImages,
       counters,
       clock,
       log,
     })
   const here = (...made: Made[]) => made.map((each) => rig.isHere(each))
-  return Object.assign(rig, { quota, underWay, makeRoom, room: makeRoom(), here })
+  return Object.assign(rig, { quota, underWay, dockerImages, makeRoom, room: makeRoom(), here })
 }
 
 const expected = (sizeBytes: number) => expectedOf(randomBytes(sizeBytes), 'sha1')

@@ -1,0 +1,118 @@
+import { isMirrorError } from '../errors.js'
+import { parseRegistryDigest } from '../images/docker/registry-digest.js'
+import { type PlatformEntry, parseRegistryManifest } from '../images/docker/registry-manifest.js'
+import { forEachConcurrently } from '../parts/for-each-concurrently.js'
+import type { Store } from '../store/store.js'
+
+/** What a manifest is made of. */
+export interface ManifestBlob {
+  readonly digest: string
+  /** Not said by schema 1. */
+  readonly sizeBytes: number | undefined
+  /** It is elsewhere, at urls that the manifest names: nobody asks us for it. */
+  readonly isForeign: boolean
+}
+
+type Contents =
+  | { readonly kind: 'index'; readonly members: readonly PlatformEntry[] }
+  /** The config first, then layers. */
+  | { readonly kind: 'image'; readonly blobs: readonly ManifestBlob[] }
+  /** No manifest: an image's config. */
+  | { readonly kind: 'other' }
+
+const READS_AT_A_TIME = 16
+/** An index in an index, and one more. */
+const MAX_NESTING = 3
+
+/**
+ * What the kept manifests and indexes of registries say, in memory: which blobs and members belong to which. Read from the
+ * store when it is needed first; never forgotten, as manifests never change. About 2 KB for an image of ten layers.
+ */
+export class RegistryContents {
+  readonly #store: Pick<Store, 'blobs' | 'registry'>
+  readonly #known = new Map<string, Contents>()
+
+  constructor(store: Pick<Store, 'blobs' | 'registry'>) {
+    this.#store = store
+  }
+
+  /** Takes in an object as a registry sent it, or as it was kept. */
+  learn(digest: string, object: { readonly mediaType: string; readonly bytes: Buffer }): void {
+    if (!this.#known.has(digest)) this.#known.set(digest, contentsOf(object))
+  }
+
+  /** Reads what the store has of these, and of the members of those that are indexes. */
+  async read(digests: Iterable<string>): Promise<void> {
+    let wanted = new Set(digests)
+    for (let level = 0; level < MAX_NESTING && wanted.size > 0; level++) {
+      await forEachConcurrently(wanted, READS_AT_A_TIME, (digest) => this.#read(digest))
+      wanted = new Set([...wanted].flatMap((digest) => this.membersOf(digest).map((member) => member.digest)))
+    }
+  }
+
+  /** Of an index that has been read; otherwise none. */
+  membersOf(digest: string): readonly PlatformEntry[] {
+    const contents = this.#known.get(digest)
+    return contents?.kind === 'index' ? contents.members : []
+  }
+
+  /** Of a manifest that has been read; otherwise none. */
+  blobsOf(digest: string): readonly ManifestBlob[] {
+    const contents = this.#known.get(digest)
+    return contents?.kind === 'image' ? contents.blobs : []
+  }
+
+  /** Whether this has been read and is a manifest or an index. */
+  isManifest(digest: string): boolean {
+    const contents = this.#known.get(digest)
+    return contents !== undefined && contents.kind !== 'other'
+  }
+
+  /** `digest` and all that it leads to, manifests and indexes, read or not. */
+  reachableFrom(digests: Iterable<string>): Set<string> {
+    const reached = new Set(digests)
+    // A set that grows is walked to its new end; what is in it is not added again, so rings end too.
+    for (const digest of reached) for (const member of this.membersOf(digest)) reached.add(member.digest)
+    return reached
+  }
+
+  /** Whether all is kept that a client needs of this: of an index, for one platform at least. */
+  isComplete(digest: string, nesting = 0): boolean {
+    if (this.#store.registry.objectSizeBytes(digest) === undefined || nesting > MAX_NESTING) return false
+    const contents = this.#known.get(digest)
+    if (contents?.kind === 'image') return contents.blobs.every((blob) => this.#isKept(blob))
+    const images = this.membersOf(digest).filter(({ isAttestation }) => !isAttestation)
+    return images.some((member) => this.isComplete(member.digest, nesting + 1))
+  }
+
+  #isKept({ digest, sizeBytes, isForeign }: ManifestBlob): boolean {
+    const { blobs, registry } = this.#store
+    if (isForeign || registry.objectSizeBytes(digest) !== undefined) return true
+    const parsed = parseRegistryDigest(digest)
+    return parsed !== undefined && blobs.find(parsed, sizeBytes) !== undefined
+  }
+
+  async #read(digest: string): Promise<void> {
+    if (this.#known.has(digest)) return
+    const object = await this.#store.registry.object(digest)
+    if (object) this.learn(digest, object)
+  }
+}
+
+function contentsOf({ mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer }): Contents {
+  try {
+    const manifest = parseRegistryManifest(bytes, mediaType)
+    if (manifest.kind === 'index') return { kind: 'index', members: manifest.entries }
+    const layers = manifest.layers.map((layer) => ({
+      digest: layer.digest,
+      sizeBytes: 'sizeBytes' in layer ? Number(layer.sizeBytes) : undefined,
+      isForeign: 'urls' in layer && layer.urls !== undefined,
+    }))
+    if (manifest.kind === 'schema1') return { kind: 'image', blobs: layers }
+    const { digest, sizeBytes } = manifest.config
+    return { kind: 'image', blobs: [{ digest, sizeBytes, isForeign: false }, ...layers] }
+  } catch (error) {
+    if (!isMirrorError(error, 'MANIFEST_INVALID')) throw error
+    return { kind: 'other' }
+  }
+}

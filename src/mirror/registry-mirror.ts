@@ -1,0 +1,611 @@
+import { LRUCache } from 'lru-cache'
+import { isMirrorError, MirrorError } from '../errors.js'
+import { canonicalHost, DOCKER_HUB, isRepositoryName, localNameOf } from '../images/docker/reference.js'
+import { parseRegistryDigest } from '../images/docker/registry-digest.js'
+import { choosePlatform, MANIFEST_TYPES, type Platform } from '../images/docker/registry-manifest.js'
+import { abortable } from '../parts/abortable.js'
+import type { Log } from '../parts/log.js'
+import { SingleFlight } from '../parts/single-flight.js'
+import type { OpenBlob } from '../store/blob-store.js'
+import type { KeptObject } from '../store/registry-store.js'
+import type { Store } from '../store/store.js'
+import type { RegistryUpstream } from '../upstream/registry-upstream.js'
+import type { Listing, Upstream } from '../upstream/upstream.js'
+import type { MirrorCounters } from './counters.js'
+import type { Flights } from './flights.js'
+import type { OpenFile } from './mirror.js'
+import { openBlob, openBytes, openFlight } from './open-files.js'
+import type { Offer } from './reception.js'
+import type { BlobOnOffer, Registry, Repository, ServedObject } from './registry.js'
+import { RegistryContents } from './registry-contents.js'
+
+export interface RegistryMirrorOptions {
+  readonly store: Pick<Store, 'blobs' | 'registry'>
+  /** In order of precedence, registries and others. Empty when offline. */
+  readonly upstreams: readonly Upstream[]
+  /** Hosts of all configured registries in order of precedence, also when offline. */
+  readonly hosts: readonly string[]
+  readonly connections: ReadonlyMap<string, number>
+  readonly isOffline: boolean
+  /** So long it is believed what a tag means. */
+  readonly refreshMs: number
+  readonly holdbackBytes: number
+  readonly flights: Pick<Flights, 'find' | 'isSpoilt' | 'start'>
+  /** The blob, read as configuration says. */
+  readonly verified: (blob: OpenBlob) => OpenBlob
+  readonly counters: Pick<MirrorCounters, 'fileAsked' | 'tagMoved'>
+  readonly log: Log
+}
+
+interface Source {
+  readonly upstream: Upstream
+  readonly registry: RegistryUpstream
+}
+
+/** A repository of one registry. */
+interface Home {
+  readonly host: string
+  readonly name: string
+  /** `undefined` when we are offline. */
+  readonly source: Source | undefined
+}
+
+/** A manifest or index that was found. */
+interface Found {
+  readonly digest: string
+  readonly mediaType: string
+  readonly sizeBytes: number
+  readonly staleSinceMs: number | undefined
+  readonly read: () => Promise<Buffer>
+}
+
+const LINUX_AMD64: Platform = { os: 'linux', architecture: 'amd64' }
+/** Lists of tags that are remembered: so many characters, all together, and each as long as a tag is believed. */
+const TAG_LISTS_LENGTH = 8 * 1024 * 1024
+/** Manifests fetched at most because somebody asks for a blob that none we have speaks of. */
+const FETCHED_FOR_A_BLOB = 8
+/** Tags asked about one by one, at most, when a registry's list has them no more. */
+const MISSED_TAGS_ASKED = 20
+
+/** What Docker registries have, as far as configuration lets it through: asked for when it is needed, and kept. */
+export class RegistryMirror implements Registry {
+  readonly #options: RegistryMirrorOptions
+  readonly #contents: RegistryContents
+  readonly #sources: readonly Source[]
+  readonly #tagLists: LRUCache<string, readonly string[]>
+  /** Clients who ask for the same at the same time share one question. */
+  readonly #asking = new SingleFlight<string, Found | undefined>()
+  readonly #fetching = new SingleFlight<string, KeptObject | undefined>()
+  readonly #listing = new SingleFlight<string, readonly string[] | undefined>()
+  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #abort = new AbortController()
+
+  constructor(options: RegistryMirrorOptions) {
+    this.#options = options
+    this.#contents = new RegistryContents(options.store)
+    this.#sources = options.upstreams.flatMap((upstream) => {
+      const { registry } = upstream
+      return registry ? [{ upstream, registry }] : []
+    })
+    this.#tagLists = new LRUCache({
+      maxSize: TAG_LISTS_LENGTH,
+      ttl: Math.max(1, options.refreshMs),
+      sizeCalculation: (tags) => 1 + tags.reduce((sum, tag) => sum + tag.length, 0),
+    })
+  }
+
+  /** Reads what the kept manifests of all tags say. Offline nothing can be answered before. */
+  async start(): Promise<void> {
+    const { isOffline, log, store } = this.#options
+    const reading = this.#contents.read(new Set([...store.registry.tags()].map(({ digest }) => digest)))
+    const read = this.#watch(reading).catch((error: unknown) => {
+      log.error({ err: error }, 'the kept manifests of registries could not all be read')
+    })
+    if (isOffline) await read
+  }
+
+  repository(name: string, namespace: string | undefined): Repository {
+    const homes = this.#homesOf(name, namespace).filter((home) => this.#isOpen(home))
+    const [first] = homes
+    if (!first) {
+      throw new MirrorError('REPOSITORY_UNKNOWN', `no repository ${name}${namespace ? ` of ${namespace}` : ''} here`)
+    }
+    return {
+      host: first.host,
+      name: first.name,
+      manifest: (reference, accepts, options) => this.#manifest(homes, reference, accepts, options),
+      blob: (digest, signal) => abortable(this.#watch(this.#blob(homes, digest)), signal),
+      tags: (signal) => abortable(this.#watch(this.#tags(homes)), signal),
+    }
+  }
+
+  catalogue(): readonly string[] {
+    const names = new Set<string>()
+    const { registry } = this.#options.store
+    for (const { host, repository, tag, digest } of registry.tags()) {
+      const homes = this.#homesAt(host, repository)
+      if (homes.some((home) => this.#isListed(home, tag, digest))) names.add(this.#publicName(host, repository))
+    }
+    return [...names].sort()
+  }
+
+  /** What a refresh has found tags to mean. Never rejects. */
+  async heard(upstream: Upstream, { incomplete, tags = [] }: Listing): Promise<void> {
+    const source = this.#sources.find((each) => each.upstream === upstream)
+    if (!source) return
+    const { log, store } = this.#options
+    const { host } = source.registry
+    const told = new Set(tags.map(({ repository, tag }) => `${repository}:${tag}`))
+    try {
+      for (const { repository, tag, digest } of tags) await this.#saw({ host, name: repository, source }, tag, digest)
+      await this.#contents.read(tags.map(({ digest }) => digest))
+      if (incomplete !== undefined || source.registry.pullsAny) return
+      // Not in the list any more: gone, or only no longer among the newest. The registry knows.
+      const missed = [...store.registry.tags(host)]
+        .filter(({ repository, tag }) => !told.has(`${repository}:${tag}`) && source.registry.mayPull(repository, tag))
+        .sort((a, b) => a.lastSeenMs - b.lastSeenMs)
+      for (const { repository, tag } of missed.slice(0, MISSED_TAGS_ASKED)) {
+        await this.#head({ host, name: repository, source }, tag)
+      }
+    } catch (error) {
+      if (!isMirrorError(error)) throw error
+      if (isMirrorError(error, 'CLOSING')) return
+      log.warn(
+        { upstream: upstream.name, err: error },
+        `what the tags of ${upstream.name} mean is not all written down`,
+      )
+    }
+  }
+
+  /** Blobs, by their sha256, that belong together: what a client of Docker needs of one image that a tag means. */
+  *images(): Generator<readonly string[]> {
+    const roots = new Set([...this.#options.store.registry.tags()].map(({ digest }) => digest))
+    for (const digest of this.#contents.reachableFrom(roots)) {
+      const blobs = this.#contents.blobsOf(digest)
+      if (blobs.length > 0) yield blobs.map((blob) => blob.digest.slice('sha256:'.length))
+    }
+  }
+
+  /** Ends what is under way. */
+  async close(): Promise<void> {
+    this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
+    await Promise.allSettled(this.#underWay)
+  }
+
+  async #manifest(
+    homes: readonly Home[],
+    reference: string,
+    accepts: (mediaType: string) => boolean,
+    { isHead, signal }: { isHead: boolean; signal: AbortSignal },
+  ): Promise<ServedObject> {
+    const isDigest = reference.includes(':')
+    const ask = async (home: Home) => {
+      if (isDigest) return await this.#byDigest(home, reference, isHead)
+      const found = await this.#byTag(home, reference, isHead)
+      return found && (await this.#inAcceptedForm(home, found, accepts, isHead))
+    }
+    const served = await abortable(this.#watch(this.#firstOf(homes, ask, isDigest)), signal)
+    if (served) return served
+    throw new MirrorError('MANIFEST_UNKNOWN', `${homes[0]!.name} has no manifest ${reference}`)
+  }
+
+  /**
+   * The first answer of a registry that has one. What cannot be reached may have it too: then only a registry that is
+   * configured for this very repository stands in, since under the same name anybody may publish something else elsewhere.
+   * A digest means the same everywhere.
+   * @throws the first failure, when nobody has an answer.
+   */
+  async #firstOf<Value>(
+    homes: readonly Home[],
+    ask: (home: Home) => Promise<Value | undefined>,
+    isSameEverywhere: boolean,
+  ): Promise<Value | undefined> {
+    let failure: unknown
+    for (const home of homes) {
+      if (failure && !isSameEverywhere && home.source?.registry.pullsAny) continue
+      try {
+        const answer = await ask(home)
+        if (answer !== undefined) return answer
+      } catch (error) {
+        if (!isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED', 'IMAGE_INCOMPLETE')) throw error
+        failure ??= error
+      }
+    }
+    if (failure) throw failure
+    return undefined
+  }
+
+  /** What a tag means: as it was seen lately, or as the registry says now, or, when it cannot be asked, as it was seen last. */
+  async #byTag(home: Home, tag: string, isHead: boolean): Promise<Found | undefined> {
+    const { host, name, source } = home
+    const { refreshMs, store } = this.#options
+    const kept = store.registry.tag(host, name, tag)
+    if (!source) {
+      if (!kept) return undefined
+      const held = await this.#held(kept.digest, kept.lastSeenMs)
+      if (held && this.#contents.isComplete(kept.digest)) return held
+      throw incomplete(`${name}:${tag}`)
+    }
+    if (!source.registry.mayPull(name, tag)) return undefined
+    // A clock that was set back makes it no fresher.
+    const isFresh = kept !== undefined && Math.abs(Date.now() - kept.lastSeenMs) <= refreshMs
+    const held = isFresh ? await this.#held(kept.digest) : undefined
+    if (held) return held
+    try {
+      const ask = () => this.#watch(this.#askForTag(home, tag, isHead))
+      return await this.#asking.do(`${source.upstream.name} ${isHead} ${name}:${tag}`, ask)
+    } catch (error) {
+      if (!kept || !isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
+      const stale = await this.#held(kept.digest, kept.lastSeenMs)
+      if (!stale) throw error
+      const facts = { upstream: source.upstream.name, repository: name, tag, digest: kept.digest, err: error }
+      this.#options.log.info(facts, `${name}:${tag} is answered as it was seen last`)
+      return stale
+    }
+  }
+
+  async #askForTag(home: Home, tag: string, isHead: boolean): Promise<Found | undefined> {
+    const { host, name } = home
+    const { registry } = this.#options.store
+    const kept = registry.tag(host, name, tag)
+    // A HEAD costs nothing of the registry's limit, and most tags mean what they meant.
+    if (isHead || (kept && registry.objectSizeBytes(kept.digest) !== undefined)) {
+      const head = await this.#head(home, tag)
+      if (!head) return undefined
+      const held = await this.#held(head.digest)
+      if (held) return held
+      return isHead ? this.#unread(home, head) : await this.#fetched(home, head.digest)
+    }
+    const object = await this.#fetch(home, tag)
+    if (!object) {
+      await registry.lostTag(host, name, tag, Date.now())
+      return undefined
+    }
+    await this.#saw(home, tag, object.digest)
+    return foundOf(object)
+  }
+
+  /** Asks what a tag means, and writes it down. */
+  async #head({ host, name, source }: Home, tag: string) {
+    const head = await source!.registry.headManifest(name, tag, this.#abort.signal)
+    if (head) await this.#saw({ host, name, source }, tag, head.digest)
+    else await this.#options.store.registry.lostTag(host, name, tag, Date.now())
+    return head
+  }
+
+  async #saw({ host, name, source }: Home, tag: string, digest: string): Promise<void> {
+    const { counters, log, store } = this.#options
+    const before = store.registry.tag(host, name, tag)
+    try {
+      const isNews = await store.registry.sawTag({ host, repository: name, tag, digest }, Date.now())
+      if (!isNews || !before) return
+      counters.tagMoved(source!.upstream.name)
+      const facts = { upstream: source!.upstream.name, repository: name, tag, from: before.digest, to: digest }
+      log.info(facts, `tag ${tag} of ${localNameOf(host, name)} has moved`)
+    } catch (error) {
+      // What cannot be written down is still true.
+      if (!isMirrorError(error, 'STORE_FULL', 'STORE_BROKEN')) throw error
+      log.error({ repository: name, tag, err: error }, `what ${name}:${tag} means could not be written down`)
+    }
+  }
+
+  async #byDigest(home: Home, digest: string, isHead: boolean): Promise<Found | undefined> {
+    const { name, source } = home
+    if (!parseRegistryDigest(digest)) return undefined
+    const belongs = (await this.#manifestsOf(home)).has(digest)
+    if (!belongs && !source?.registry.pullsAny) return undefined
+    const held = belongs ? await this.#held(digest) : undefined
+    if (held && (source || this.#contents.isComplete(digest))) return held
+    if (!source) throw incomplete(`${name}@${digest}`)
+    if (!isHead) return await this.#fetched(home, digest)
+    const head = await source.registry.headManifest(name, digest, this.#abort.signal)
+    return head && this.#unread(home, head)
+  }
+
+  /** A list that the client does not take is answered with what it has for our platform. */
+  async #inAcceptedForm(
+    home: Home,
+    found: Found,
+    accepts: (mediaType: string) => boolean,
+    isHead: boolean,
+  ): Promise<Found> {
+    let inForm = found
+    // An index may be in an index, once.
+    for (let nesting = 0; nesting < 2 && !accepts(inForm.mediaType); nesting++) {
+      this.#contents.learn(inForm.digest, { mediaType: inForm.mediaType, bytes: await inForm.read() })
+      const members = this.#contents.membersOf(inForm.digest)
+      if (members.length === 0) return inForm
+      const { architecture, os } = LINUX_AMD64
+      const member = choosePlatform(members, LINUX_AMD64)
+      if (!member) {
+        throw new MirrorError(
+          'MANIFEST_UNKNOWN',
+          `the index ${inForm.digest} of ${home.name} has none for ${os}/${architecture}`,
+        )
+      }
+      const held = await this.#held(member.digest)
+      const next = held ?? (isHead ? this.#unread(home, member) : await this.#fetched(home, member.digest))
+      if (!next) throw new MirrorError('MANIFEST_UNKNOWN', `${home.name} lacks ${member.digest}, which its index names`)
+      inForm = { ...next, staleSinceMs: found.staleSinceMs }
+    }
+    return inForm
+  }
+
+  /** A manifest or index that is kept. */
+  async #held(digest: string, staleSinceMs?: number): Promise<Found | undefined> {
+    const object = await this.#options.store.registry.object(digest)
+    if (!object || !MANIFEST_TYPES.includes(object.mediaType)) return undefined
+    this.#contents.learn(digest, object)
+    return { ...foundOf(object), staleSinceMs }
+  }
+
+  /** What is known by a HEAD alone. */
+  #unread(home: Home, head: { digest: string; mediaType: string; sizeBytes: number }): Found {
+    const { digest, mediaType, sizeBytes } = head
+    const read = async () => {
+      const fetched = await this.#fetched(home, digest)
+      if (fetched) return await fetched.read()
+      throw new MirrorError('MANIFEST_UNKNOWN', `${home.name} has no manifest ${digest}`)
+    }
+    return { digest, mediaType, sizeBytes, staleSinceMs: undefined, read }
+  }
+
+  async #fetched(home: Home, reference: string): Promise<Found | undefined> {
+    const object = await this.#fetch(home, reference)
+    return object && foundOf(object)
+  }
+
+  /** Fetches a manifest and keeps it. */
+  #fetch(home: Home, reference: string): Promise<KeptObject | undefined> {
+    if (!home.source) throw incomplete(`${home.name} ${reference}`)
+    const { name, source } = home
+    const fetch = async () => {
+      const object = await source.registry.getManifest(name, reference, this.#abort.signal)
+      if (!object) return undefined
+      await this.#keep(home, object)
+      return object
+    }
+    return this.#fetching.do(`${source.upstream.name} ${name} ${reference}`, () => this.#watch(fetch()))
+  }
+
+  async #keep({ host, name }: Home, object: KeptObject): Promise<void> {
+    this.#contents.learn(object.digest, object)
+    const { digest, mediaType, bytes } = object
+    try {
+      await this.#options.store.registry.keepObject(host, name, { digest, mediaType, bytes })
+    } catch (error) {
+      // A full disk must not keep anybody from what we have in our hands.
+      if (!isMirrorError(error, 'STORE_FULL', 'STORE_BROKEN')) throw error
+      this.#options.log.error({ digest, err: error }, `manifest ${digest} of ${name} could not be kept`)
+    }
+  }
+
+  async #blob(homes: readonly Home[], digest: string): Promise<BlobOnOffer> {
+    const { blobs, registry } = this.#options.store
+    const parsed = parseRegistryDigest(digest)
+    const found =
+      parsed &&
+      (await this.#firstOf(
+        homes,
+        async (home) => {
+          const sizeBytes = await this.#blobSizeBytes(home, digest)
+          return sizeBytes === undefined ? undefined : { home, sizeBytes }
+        },
+        true,
+      ))
+    if (!found) throw new MirrorError('BLOB_UNKNOWN', `${homes[0]!.name} has no blob ${digest}`)
+    const { home, sizeBytes } = found
+    const kept = blobs.find(parsed, sizeBytes)
+    const isObject = registry.objectSizeBytes(digest) === sizeBytes
+    if (!home.source && !kept && !isObject) throw incomplete(`blob ${digest} of ${home.name}`)
+    return {
+      digest,
+      sizeBytes,
+      keptMs: kept?.keptMs,
+      isSpoilt: this.#isSpoilt(home, digest, sizeBytes),
+      open: (signal) => this.#openBlob(home, homes, digest, sizeBytes, signal),
+    }
+  }
+
+  /**
+   * The size of a blob that belongs to this repository; `undefined` when none that we know of does. Where everything may be
+   * pulled, the registry is asked.
+   */
+  async #blobSizeBytes(home: Home, digest: string): Promise<number | undefined> {
+    const { source } = home
+    let blob = await this.#findBlob(home, digest)
+    if (!blob && (await this.#fetchUnread(home))) blob = await this.#findBlob(home, digest)
+    if (blob?.sizeBytes !== undefined) return blob.sizeBytes
+    const kept = blob && this.#options.store.blobs.find(parseRegistryDigest(digest)!)
+    if (kept) return kept.sizeBytes
+    if (!source || (!blob && !source.registry.pullsAny)) return undefined
+    return await source.registry.headBlob(home.name, digest, this.#abort.signal)
+  }
+
+  async #findBlob(home: Home, digest: string) {
+    for (const manifest of await this.#manifestsOf(home)) {
+      const found = this.#contents.blobsOf(manifest).find((blob) => blob.digest === digest)
+      if (found) return found
+    }
+    return undefined
+  }
+
+  /**
+   * Fetches manifests that tags led to and that were never fetched through us: their client had them already, and comes for
+   * the blobs alone. Answers whether there were any.
+   */
+  async #fetchUnread(home: Home): Promise<boolean> {
+    const { registry } = this.#options.store
+    if (!home.source) return false
+    const tagged = [...registry.tags(home.host, home.name)]
+      .filter(({ tag }) => home.source?.registry.mayPull(home.name, tag))
+      .map(({ digest }) => digest)
+    const members = tagged.flatMap(
+      (digest) => choosePlatform(this.#contents.membersOf(digest), LINUX_AMD64)?.digest ?? [],
+    )
+    const unread = [...new Set([...tagged, ...members])].filter(
+      (digest) => registry.objectSizeBytes(digest) === undefined,
+    )
+    for (const digest of unread.slice(0, FETCHED_FOR_A_BLOB)) await this.#fetch(home, digest)
+    return unread.length > 0
+  }
+
+  /** Every manifest and index that clients may have of this repository, kept or not: what it was kept for, and what allowed tags lead to. */
+  async #manifestsOf({ host, name, source }: Home): Promise<ReadonlySet<string>> {
+    const { registry } = this.#options.store
+    const roots = new Set(registry.objectsOf(host, name))
+    for (const { tag } of registry.tags(host, name)) {
+      if (source && !source.registry.mayPull(name, tag)) continue
+      for (const { digest } of registry.historyOf(host, name, tag)) roots.add(digest)
+    }
+    await this.#contents.read(roots)
+    return this.#contents.reachableFrom(roots)
+  }
+
+  async #openBlob(
+    home: Home,
+    homes: readonly Home[],
+    digest: string,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<OpenFile> {
+    const { counters, flights, holdbackBytes, store, verified } = this.#options
+    const kept = store.blobs.find(parseRegistryDigest(digest)!, sizeBytes)
+    const blob = kept && (await store.blobs.open(kept.sha256))
+    const object = blob ? undefined : await store.registry.object(digest)
+    if (blob || object) counters.fileAsked('hit')
+    if (blob) return openBlob(verified(blob))
+    if (object) return openBytes(object.bytes)
+    const offers = this.#offersOf(home, homes, digest, sizeBytes)
+    const [first] = offers
+    if (!first) throw incomplete(`blob ${digest} of ${home.name}`)
+    const { manifest } = first.claim
+    const underWay = flights.find(manifest, 0)
+    counters.fileAsked(underWay ? 'coalesced' : 'miss')
+    return await openFlight(underWay ?? flights.start(manifest, 0, offers), holdbackBytes, signal)
+  }
+
+  #isSpoilt({ name, source }: Home, digest: string, sizeBytes: number): boolean {
+    const statement = source?.registry.blobStatement(name, digest, sizeBytes)
+    return statement !== undefined && this.#options.flights.isSpoilt(statement.manifest, 0)
+  }
+
+  /** Who can give a blob: where it was asked for, and every repository of which a tag leads to it, wherever that is. */
+  #offersOf(home: Home, homes: readonly Home[], digest: string, sizeBytes: number): Offer[] {
+    const leading = new Map<string, boolean>()
+    const isIn = (root: string) => {
+      const known = leading.get(root)
+      if (known !== undefined) return known
+      const isHere = [...this.#contents.reachableFrom([root])].some((manifest) =>
+        this.#contents.blobsOf(manifest).some((blob) => blob.digest === digest),
+      )
+      leading.set(root, isHere)
+      return isHere
+    }
+    const elsewhere = [...this.#options.store.registry.tags()]
+      .filter((tag) => isIn(tag.digest))
+      .flatMap(({ host, repository, tag }) =>
+        this.#homesAt(host, repository).filter(({ source }) => source?.registry.mayPull(repository, tag)),
+      )
+    const offers = new Map<Upstream, Offer>()
+    for (const { name, source } of [home, ...homes.filter((each) => elsewhere.some(isAt(each))), ...elsewhere]) {
+      if (!source || offers.has(source.upstream)) continue
+      const { registry, upstream } = source
+      const nowMs = Date.now()
+      const heard = { isListed: false, firstHeardMs: nowMs, lastHeardMs: nowMs, withdrawnMs: undefined }
+      const claim = { ...registry.blobStatement(name, digest, sizeBytes), ...heard, upstream: upstream.name }
+      offers.set(upstream, { upstream, claim, connections: this.#options.connections.get(upstream.name) ?? 1 })
+    }
+    return [...offers.values()]
+  }
+
+  async #tags(homes: readonly Home[]): Promise<readonly string[]> {
+    const tags = await this.#firstOf(homes, (home) => this.#tagsOf(home), false)
+    if (tags) return tags
+    throw new MirrorError('REPOSITORY_UNKNOWN', `no registry has a repository ${homes[0]!.name}`)
+  }
+
+  async #tagsOf(home: Home): Promise<readonly string[] | undefined> {
+    const { host, name, source } = home
+    const known = () =>
+      [...this.#options.store.registry.tags(host, name)]
+        .filter(({ tag, digest }) => this.#isListed(home, tag, digest))
+        .map(({ tag }) => tag)
+        .sort()
+    if (!source) return known()
+    try {
+      const key = `${source.upstream.name} ${name}`
+      const list = () => this.#watch(source.registry.listTags(name, this.#abort.signal))
+      const tags = this.#tagLists.get(key) ?? (await this.#listing.do(key, list))
+      if (tags) this.#tagLists.set(key, tags, { noUpdateTTL: true })
+      return tags?.filter((tag) => source.registry.mayPull(name, tag)).sort()
+    } catch (error) {
+      if (!isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
+      const left = known()
+      if (left.length === 0) throw error
+      return left
+    }
+  }
+
+  /** Which repositories a client may mean, best first. */
+  #homesOf(name: string, namespace: string | undefined): readonly Home[] {
+    if (namespace !== undefined) return this.#homesAt(hostOf(namespace), name)
+    const slash = name.indexOf('/')
+    const host = hostOf(name.slice(0, Math.max(0, slash)))
+    if (this.#hosts().includes(host)) return this.#homesAt(host, name.slice(slash + 1))
+    return this.#hosts().flatMap((each) => this.#homesAt(each, name))
+  }
+
+  /** A repository of this registry, once for each upstream that is one. */
+  #homesAt(host: string, path: string): readonly Home[] {
+    const name = host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path
+    if (!isRepositoryName(name) || !this.#hosts().includes(host)) return []
+    if (this.#options.isOffline) return [{ host, name, source: undefined }]
+    return this.#sources.filter(({ registry }) => registry.host === host).map((source) => ({ host, name, source }))
+  }
+
+  /** Without repetition, in order of precedence. */
+  #hosts(): readonly string[] {
+    return [...new Set([...this.#sources.map(({ registry }) => registry.host), ...this.#options.hosts])]
+  }
+
+  #isOpen({ host, name, source }: Home): boolean {
+    if (source) return source.registry.mayPull(name)
+    return !this.#options.store.registry.tags(host, name)[Symbol.iterator]().next().done
+  }
+
+  #isListed({ name, source }: Home, tag: string, digest: string): boolean {
+    return source ? source.registry.mayPull(name, tag) : this.#contents.isComplete(digest)
+  }
+
+  /** What a client calls it: without its host where that is clear. */
+  #publicName(host: string, repository: string): string {
+    const [first] = this.#homesOf(repository, undefined).filter((home) => this.#isOpen(home))
+    return first?.host === host && first.name === repository ? repository : `${host}/${repository}`
+  }
+
+  #watch<Value>(work: Promise<Value>): Promise<Value> {
+    this.#underWay.add(work)
+    const done = () => void this.#underWay.delete(work)
+    work.then(done, done)
+    return work
+  }
+}
+
+function isAt(one: Home): (other: Home) => boolean {
+  return (other) => other.source === one.source && other.name === one.name
+}
+
+/** Docker Hub answers to several names; containerd says `docker.io`, a url says where its registry is. */
+function hostOf(text: string): string {
+  const host = text.toLowerCase()
+  return host === 'registry-1.docker.io' ? DOCKER_HUB : canonicalHost(host)
+}
+
+function foundOf({ digest, mediaType, bytes }: KeptObject): Found {
+  return { digest, mediaType, sizeBytes: bytes.length, staleSinceMs: undefined, read: async () => bytes }
+}
+
+function incomplete(what: string): MirrorError {
+  return new MirrorError('IMAGE_INCOMPLETE', `${what} is not complete here, and this mirror is offline`)
+}
