@@ -9,6 +9,7 @@ import { UserAuthenticator } from './http/auth/user-authenticator.js'
 import { makeClientApp } from './http/client-app.js'
 import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
+import { parseRegistryAddress } from './images/docker/registry-address.js'
 import { Channels } from './mirror/channels.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
 import { systemClock } from './parts/clock.js'
@@ -73,6 +74,9 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       upstreams,
       connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
       precedence: config.upstreams.map(({ name }) => name),
+      registryHosts: config.upstreams.flatMap(({ type, url }) =>
+        type === 'docker' ? [parseRegistryAddress(url.href).host] : [],
+      ),
       channels: new Channels(config.channels, new Map(fillings)),
       isOffline: config.isOffline,
       withdrawn: config.withdrawn,

@@ -38,8 +38,9 @@ export function parseRegistryPath(path: string): RegistryPath {
 
 function checkedName(name: string): string {
   const slash = name.indexOf('/')
-  const isHostAndName = isRegistryHost(name.slice(0, Math.max(0, slash))) && isRepositoryName(name.slice(slash + 1))
-  if (isRepositoryName(name) || isHostAndName) return name
+  const host = name.slice(0, Math.max(0, slash))
+  const hasHost = (/[.:]/.test(host) || host === 'localhost') && isRegistryHost(host)
+  if (isRepositoryName(name) || (hasHost && isRepositoryName(name.slice(slash + 1)))) return name
   throw invalid('NAME_INVALID', `${shown(name)} is no name of a repository`)
 }
 
