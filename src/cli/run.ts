@@ -7,6 +7,7 @@ import { configSchema } from './config-schema.js'
 import { publish } from './publish.js'
 import { serve } from './serve.js'
 import type { Surroundings } from './surroundings.js'
+import { hashPasswordOfInput, makeUserToken } from './user-secrets.js'
 
 /** As imgadm's: 1 is a failure, 2 a command line that means nothing. */
 const FAILED = 1
@@ -107,6 +108,20 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     .addHelpText('after', PUBLISH_EXAMPLES)
     .action(async (url, options) => {
       exitCode = await publish(url, options, surroundings)
+    })
+
+  const user = program.command('user').description('about those who may publish')
+  user
+    .command('hash-password')
+    .description('print the hash of a password, which is read from standard input, for passwordHash')
+    .action(async () => {
+      exitCode = await hashPasswordOfInput(surroundings)
+    })
+  user
+    .command('make-token')
+    .description('print a new token, and its hash for tokenHash')
+    .action(() => {
+      exitCode = makeUserToken(surroundings)
     })
 
   try {

@@ -5,7 +5,9 @@ import { run } from '../../src/cli/run.js'
 import { serve } from '../../src/cli/serve.js'
 import type { Running, Surroundings } from '../../src/cli/surroundings.js'
 import { MirrorError } from '../../src/errors.js'
+import { hashOfToken, parseTokenHash } from '../../src/parts/access-token.js'
 import type { Log } from '../../src/parts/log.js'
+import { isPassword, parsePasswordHash } from '../../src/parts/password-hash.js'
 
 const CONFIG = `
 upstreams:
@@ -125,7 +127,7 @@ describe('imgapi-mirror', () => {
     [
       'a word that is no command',
       ['nonsense'],
-      "unknown command 'nonsense'\n(The commands are serve, config and publish.)",
+      "unknown command 'nonsense'\n(The commands are serve, config, publish and user.)",
     ],
     ['a word that is nearly a command', ['confg'], "unknown command 'confg'\n(Did you mean config?)"],
     ['an option without its value', ['--config'], 'argument missing'],
@@ -166,5 +168,29 @@ describe('imgapi-mirror', () => {
     seen.out = ''
     expect(await run(['config', 'schema'], surroundings)).toBe(0)
     expect(JSON.parse(seen.out)).toMatchObject({ properties: { upstreams: {} } })
+  })
+})
+
+const typing = (text: string) => async () => ({ stream: Readable.from([text]), sizeBytes: undefined })
+
+describe('imgapi-mirror user', () => {
+  it('hashes a password from standard input, and shows it nowhere', async () => {
+    const { seen, surroundings } = makeSurroundings({ openInput: typing('geheim\nmore') })
+    expect(await run(['user', 'hash-password'], surroundings)).toBe(0)
+    expect(await isPassword('geheim', parsePasswordHash(seen.out.trim())!)).toBe(true)
+    expect(seen.out + seen.err).not.toContain('geheim')
+  })
+
+  it('refuses no password', async () => {
+    const { seen, surroundings } = makeSurroundings({ openInput: typing('\n') })
+    expect(await run(['user', 'hash-password'], surroundings)).toBe(1)
+    expect(seen.err).toContain('standard input')
+  })
+
+  it('makes a token and its hash', async () => {
+    const { seen, surroundings } = makeSurroundings()
+    expect(await run(['user', 'make-token'], surroundings)).toBe(0)
+    const [, token = '', hash = ''] = /^token: (\S+)\ntokenHash: (\S+)\n$/.exec(seen.out) ?? []
+    expect(hashOfToken(token)).toEqual(parseTokenHash(hash))
   })
 })
