@@ -93,6 +93,39 @@ export function blobStoreContract(
       expect([...store.all()].map((ref) => ref.sha256)).toEqual([sha256])
     })
 
+    it('takes what comes only once, and leaves nothing of it when it breaks off', async () => {
+      const expected = { ...expectedOf(bytes, 'sha1'), isOnce: true }
+      const cut = await store.receive(expected)
+      await cut.append(bytes.subarray(0, CHUNK_BYTES))
+      await cut.suspend()
+      expect([...store.suspended()]).toEqual([])
+      expect(await receive(store, expected, bytes)).toMatchObject({ sha256 })
+    })
+
+    it('takes what nobody has said the length of, and makes it as long as it is', async () => {
+      const partial = await store.receive({ sizeBytes: 2 ** 50, digests: [], isOnce: true, isOpenEnded: true })
+      await partial.append(bytes.subarray(0, CHUNK_BYTES))
+      expect(store.receivingBytes).toBe(CHUNK_BYTES)
+      await expect(partial.verify()).rejects.toThrow('shorter')
+      await partial.append(bytes.subarray(CHUNK_BYTES))
+      partial.end()
+      expect(partial.expected.sizeBytes).toBe(bytes.length)
+      await partial.verify()
+      expect(await partial.keep()).toMatchObject({ sha256, sizeBytes: bytes.length })
+      await partial.close()
+      expect((await readBlob(store, sha256))?.equals(bytes)).toBe(true)
+      expect(store.receivingBytes).toBe(0)
+    })
+
+    it('takes no more than the most that was allowed', async () => {
+      const partial = await store.receive({ sizeBytes: 10, digests: [], isOnce: true, isOpenEnded: true })
+      await expect(partial.append(bytes.subarray(0, 11))).rejects.toMatchObject({ code: 'UPSTREAM_MISBEHAVED' })
+      await partial.close()
+      const sized = await store.receive(expectedOf(bytes))
+      expect(() => sized.end()).toThrow('promised')
+      await sized.close()
+    })
+
     it('knows nothing of what it was never given', async () => {
       expect(store.find(digestOf('sha1', bytes))).toBeUndefined()
       expect(await store.open(sha256)).toBeUndefined()

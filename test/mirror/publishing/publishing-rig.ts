@@ -9,6 +9,7 @@ import type { Uuid } from '../../../src/images/uuid.js'
 import { NOBODY } from '../../../src/images/viewer.js'
 import type { ChangeOptions, FileUpload } from '../../../src/mirror/publishing.js'
 import { type MirrorOptions, PullThroughMirror } from '../../../src/mirror/pull-through-mirror.js'
+import type { FileSystem } from '../../../src/store/file-system.js'
 import { openStore } from '../../../src/store/open-store.js'
 import { Counters } from '../../../src/telemetry/counters.js'
 import { RecordingLog } from '../../support/recording-log.js'
@@ -22,11 +23,13 @@ export function manifestOf(uuid: string, more: Record<string, unknown> = {}): Re
 }
 
 /** A mirror over a store of its own, without upstreams unless told otherwise. */
-export async function makePublishingRig(given: Partial<MirrorOptions> & { readonly directory?: string } = {}) {
-  const { directory = await temporaryDirectory(), ...more } = given
+export async function makePublishingRig(
+  given: Partial<MirrorOptions> & { readonly directory?: string; readonly fileSystem?: FileSystem } = {},
+) {
+  const { directory = await temporaryDirectory(), fileSystem, ...more } = given
   const log = new RecordingLog()
   const open = async () => {
-    const store = await openStore({ directory, log, isWithoutBallast: true })
+    const store = await openStore({ directory, log, isWithoutBallast: true, ...(fileSystem && { fileSystem }) })
     const mirror = await PullThroughMirror.start({
       store,
       upstreams: [],
@@ -65,6 +68,7 @@ export async function makePublishingRig(given: Partial<MirrorOptions> & { readon
     get mirror() {
       return opened.mirror
     },
+    close: () => opened.close(),
     get publishing() {
       return opened.mirror.publishing
     },
