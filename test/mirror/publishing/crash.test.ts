@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { uuid } from '../../images/manifests.js'
@@ -30,7 +30,12 @@ const STEPS: readonly [string, (rig: PublishingRig) => Promise<unknown>][] = [
 async function seenBy(rig: PublishingRig): Promise<string> {
   const images = [...rig.store.images.all()].map(async ({ manifest: { uuid: id } }) => {
     const { json, files, hasIcon } = await rig.get(id)
-    const bytes = files.length > 0 ? (await rig.read(id)).toString('base64') : ''
+    const bytes =
+      files.length > 0
+        ? createHash('sha256')
+            .update(await rig.read(id))
+            .digest('hex')
+        : ''
     const seenIcon = hasIcon ? (await rig.mirror.getIcon(id, new AbortController().signal)).bytes.toString() : ''
     return [json.replace(/"published_at":"[^"]+",/, ''), bytes, seenIcon].join()
   })
