@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { makeClientApp } from '../../../src/http/client-app.js'
 import { listen } from '../../../src/http/listener.js'
 import type { Uuid } from '../../../src/images/uuid.js'
+import type { Viewer } from '../../../src/images/viewer.js'
 import { Channels } from '../../../src/mirror/channels.js'
 import { vectors } from '../../support/vectors.js'
 import { by, makePublishingRig, manifestOf } from './publishing-rig.js'
@@ -29,9 +30,14 @@ it('answers as sdc-imgapi with channels did, step by step', async () => {
     channels: CHANNELS,
     publishing: { mode: 'private', sources: undefined },
   })
-  const authenticator = { writer: async () => ({ name: 'builder' }) }
+  // As with authType none: nobody is known, and everything is for everybody.
+  const admit = async ({ state }: { state: { viewer: Viewer } }) => {
+    state.viewer = { isKnown: false, seesPrivate: true }
+    return { name: 'builder' }
+  }
+  const authenticator = { writer: admit, reader: admit, visitor: admit }
   const writing = { publishing: mirror.publishing, authenticator }
-  const app = makeClientApp({ mirror, writing, log, version: '1.2.3', serverName: 'testhost' } as never)
+  const app = makeClientApp({ mirror, authenticator, writing, log, version: '1.2.3', serverName: 'testhost' } as never)
   const { url, close } = await listen('127.0.0.1:0', app.callback())
   onTestFinished(() => close(0))
 
