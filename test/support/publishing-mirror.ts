@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type RunningMirror, startMirror } from './running-mirror.js'
 
 /** What whoever publishes in tests proves it with. */
-export const TOKEN = 'a token long enough for nobody to guess'
+export const TOKEN = 'a-token-long-enough-for-nobody-to-guess'
 
 /** Settings of a mirror on which `builder` may publish, with `TOKEN`. */
 export const PUBLISHING = {
