@@ -14,6 +14,7 @@ const PROGRAMS = {
   strace: 'strace',
   curl: 'curl',
   openssl: 'openssl',
+  'ssh-keygen': 'openssh-client',
   'docker-registry': 'docker-registry',
   skopeo: 'skopeo',
   zstd: 'zstd',

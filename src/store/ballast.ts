@@ -5,10 +5,8 @@ import type { FileSystem } from './file-system.js'
 import { writeWhole } from './whole-files.js'
 
 const MIB = 1024 * 1024
-const BALLAST_BYTES = 4 * MIB
-/** What a small disk spares. `level` opens with a fraction of it. */
-const SMALL_BALLAST_BYTES = 2 * MIB
-const SMALL_DISK_BYTES = 128 * MIB
+/** `level`, and all that a start writes, open with a fraction of it; more would only slow every first start. */
+const BALLAST_BYTES = MIB
 /** With less than this free, the room is better left to what we are here for. */
 const ENOUGH_FREE_BYTES = 16 * MIB
 /** With less than this free, it is for want of room that `level` does not open. */
@@ -29,12 +27,10 @@ export async function keepBallast(root: string, options: KeepOptions): Promise<v
   const path = join(root, 'ballast')
   try {
     const found = await fileSystem.describe(path)
-    if (found && found.sizeOnDiskBytes >= SMALL_BALLAST_BYTES) return
-    const freeBytes = await fileSystem.freeBytes(root)
-    if (freeBytes < ENOUGH_FREE_BYTES) return
-    const sizeBytes = freeBytes < SMALL_DISK_BYTES ? SMALL_BALLAST_BYTES : BALLAST_BYTES
+    if (found && found.sizeOnDiskBytes >= BALLAST_BYTES) return
+    if ((await fileSystem.freeBytes(root)) < ENOUGH_FREE_BYTES) return
     // Random: a file system that compresses, as ZFS does, would hold no room for zeros.
-    await writeWhole(fileSystem, path, randomBytes(sizeBytes), partial)
+    await writeWhole(fileSystem, path, randomBytes(BALLAST_BYTES), partial)
   } catch (error) {
     log.warn({ path, err: error }, 'no room could be held for a start on a full disk')
   }

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { download } from '../support/download.js'
+import { MirrorProcess } from '../support/mirror-process.js'
 import type { Fault, FileAsked } from '../zoo/faults.js'
 import { startZooServer } from '../zoo/zoo-server.js'
-import { MirrorProcess } from './mirror-process.js'
 
 export interface CampaignResult {
   readonly rounds: number
@@ -151,7 +151,7 @@ export async function everythingCampaign(rounds: number, seed: number): Promise<
     }
     for (let round = 0; round < rounds; round++) {
       const isStartKilled = random() < 0.2
-      const mirror = await MirrorProcess.start(directory, settings, isStartKilled)
+      const mirror = await MirrorProcess.start(directory, settings, { isEager: isStartKilled })
       const asking = isStartKilled ? [] : Array.from({ length: 4 }, () => ask(mirror))
       await wait(random() * 700)
       await mirror.kill()

@@ -2,11 +2,11 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { download } from '../support/download.js'
+import { MirrorProcess } from '../support/mirror-process.js'
 import { until } from '../support/running-mirror.js'
 import { temporaryDirectory } from '../support/temporary.js'
 import { startZooServer } from '../zoo/zoo-server.js'
 import { drips } from './campaign.js'
-import { MirrorProcess } from './mirror-process.js'
 
 const MIB = 1024 * 1024
 

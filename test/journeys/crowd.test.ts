@@ -4,9 +4,10 @@ import net from 'node:net'
 import { expect, it, onTestFinished } from 'vitest'
 import { deferred } from '../../src/parts/deferred.js'
 import { makeImage, uuidOf } from '../support/made-up-images.js'
+import type { MirrorProcess } from '../support/mirror-process.js'
 import { until } from '../support/running-mirror.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
-import { type MirrorProcess, startMirrorProcess } from './mirror-process.js'
+import { startMirrorProcess } from './mirror-process.js'
 
 const MIB = 1024 * 1024
 const CLIENTS = 200

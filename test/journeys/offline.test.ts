@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
 import { makeImage, sha1, sha256, uuidOf } from '../support/made-up-images.js'
+import type { MirrorProcess } from '../support/mirror-process.js'
 import { startMirror, until } from '../support/running-mirror.js'
 import { temporaryDirectory } from '../support/temporary.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 import type { ServedImage } from '../support/upstreams/serve.js'
 import { startTrap } from '../support/upstreams/serve.js'
-import { type MirrorProcess, startMirrorProcess } from './mirror-process.js'
+import { startMirrorProcess } from './mirror-process.js'
 
 const WATCH = fileURLToPath(new URL('network-watch.mjs', import.meta.url))
 

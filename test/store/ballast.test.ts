@@ -1,43 +1,19 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { silentLog } from '../../src/parts/log.js'
 import { DataDirectory } from '../../src/store/data-directory.js'
 import { openStore } from '../../src/store/open-store.js'
 import { digestOf, expectedOf, readBlob, receive } from '../contracts/blob-store.contract.js'
 import { image, uuid } from '../images/manifests.js'
 import { RecordingLog } from '../support/recording-log.js'
+import { canMount, mountSmallDisk } from '../support/small-disk.js'
 import { temporaryDirectory } from '../support/temporary.js'
 import { FaultyFileSystem, systemError } from './faulty-file-system.js'
 
 const MIB = 1024 * 1024
-
-const canMount = await (async () => {
-  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-disk-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path], { stdio: 'pipe' })
-    execFileSync('umount', [path])
-    return true
-  } catch {
-    return false
-  } finally {
-    await fs.rmdir(path)
-  }
-})()
-if (!canMount) console.warn('SKIPPED: a small disk can only be mounted by root; nothing is proved about full disks')
-
-async function mountSmallDisk(): Promise<string> {
-  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-disk-'))
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', path])
-  onTestFinished(async () => {
-    execFileSync('umount', [path])
-    await fs.rmdir(path)
-  })
-  return path
-}
 
 /** Somebody else takes all there is. */
 async function fill(disk: string): Promise<void> {
@@ -61,7 +37,7 @@ describe.skipIf(!canMount)('a data directory on a disk of 64 MiB', () => {
   const { hex } = digestOf('sha256', bytes)
 
   async function holdAnImage() {
-    const disk = await mountSmallDisk()
+    const disk = await mountSmallDisk(64)
     const directory = join(disk, 'data')
     const store = await openStore({ directory, log: silentLog })
     await receive(store.blobs, expectedOf(bytes, 'sha256'), bytes, MIB)
@@ -143,6 +119,6 @@ describe('a data directory whose lock cannot be opened', () => {
       code: 'STORE_BROKEN',
       message: expect.stringMatching(/Corruption|CURRENT/),
     })
-    expect((await fs.stat(join(directory, 'ballast'))).size).toBe(4 * MIB)
+    expect((await fs.stat(join(directory, 'ballast'))).size).toBe(MIB)
   })
 })

@@ -1,11 +1,15 @@
 import { connect } from 'node:net'
 import { expect } from 'vitest'
 
-/** What a client is left with: a complete answer, a refusal, or a connection that broke. */
-export type Outcome =
-  | { readonly kind: 'complete'; readonly bytes: Buffer }
-  | { readonly kind: 'refused'; readonly status: number }
-  | { readonly kind: 'cut'; readonly bytes: Buffer }
+/** What a client is left with. */
+export interface Outcome {
+  /** A complete answer, a refusal, or a connection that broke. */
+  readonly kind: 'complete' | 'refused' | 'cut'
+  /** 0 when not even the headers came. */
+  readonly status: number
+  /** As many as came. */
+  readonly bytes: Buffer
+}
 
 /**
  * A client that believes nothing but the length, as curl does. It reads the socket itself: nothing between us and the
@@ -26,12 +30,12 @@ export async function download(url: string, uuid: string, headers: Record<string
   })
   const all = Buffer.concat(pieces)
   const end = all.indexOf('\r\n\r\n')
-  if (end < 0) return { kind: 'cut', bytes: Buffer.alloc(0) }
+  if (end < 0) return { kind: 'cut', status: 0, bytes: Buffer.alloc(0) }
   const head = all.subarray(0, end).toString()
   expect(head, 'never chunked, never encoded').not.toMatch(/^(transfer-encoding|content-encoding):/im)
   const status = Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1])
-  if (status >= 400) return { kind: 'refused', status }
   const bytes = all.subarray(end + 4)
+  if (status >= 400) return { kind: 'refused', status, bytes }
   const length = Number(/^content-length: (\d+)/im.exec(head)?.[1])
-  return { kind: bytes.length === length ? 'complete' : 'cut', bytes }
+  return { kind: bytes.length === length ? 'complete' : 'cut', status, bytes }
 }

@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { download } from '../../support/download.js'
 import { makeImage, sha1, sha256, uuidOf } from '../../support/made-up-images.js'
 import { type RunningMirror, startMirror, until } from '../../support/running-mirror.js'
 import { startRangeImgapi } from '../../support/upstreams/range-imgapi.js'
 import { startSdcImgapi } from '../../support/upstreams/sdc-imgapi.js'
 import type { ServedImage, TestServer } from '../../support/upstreams/serve.js'
-import { blobPath, download, flipBit, MIB, operatorStatus } from './damage.js'
+import { blobPath, flipBit, MIB, operatorStatus } from './damage.js'
 
 const bytes = randomBytes(3 * MIB + 777)
 
@@ -24,7 +25,7 @@ async function makeRig(settings: Record<string, unknown> = {}, start = startRang
   await mirror.settled()
   const uuid = uuidOf(image)
   const first = await download(mirror.url, uuid)
-  expect(sha1(first.body)).toBe(sha1(bytes))
+  expect(sha1(first.bytes)).toBe(sha1(bytes))
   await mirror.log.line(({ message }) => message.startsWith('kept file'))
   await until(async () => (await operatorStatus(mirror)).imagesHeld === 1)
   upstream.requests.length = 0
@@ -57,15 +58,15 @@ describe('a bad bit on our own disk', () => {
     const { blob, mirror, upstream, uuid } = await makeRig({ verifyOnRead: 'always' })
     await flipBit(blob, MIB + 5)
     const hurt = await download(mirror.url, uuid)
-    expect(hurt.isComplete).toBe(false)
-    expect(hurt.body.length).toBeLessThanOrEqual(MIB)
-    expect(hurt.body.equals(bytes.subarray(0, hurt.body.length))).toBe(true)
+    expect(hurt.kind).toBe('cut')
+    expect(hurt.bytes.length).toBeLessThanOrEqual(MIB)
+    expect(hurt.bytes.equals(bytes.subarray(0, hurt.bytes.length))).toBe(true)
 
     await mended(mirror)
     expect(asked(upstream)).toEqual([`bytes=${MIB}-${2 * MIB - 1}`])
     const healed = await download(mirror.url, uuid)
-    expect(healed).toMatchObject({ status: 200, isComplete: true })
-    expect(sha1(healed.body)).toBe(sha1(bytes))
+    expect(healed).toMatchObject({ status: 200, kind: 'complete' })
+    expect(sha1(healed.bytes)).toBe(sha1(bytes))
     expect(sha256(await fs.readFile(blob))).toBe(sha256(bytes))
     expect(asked(upstream)).toHaveLength(1)
     const evidence = await fs.readdir(join(mirror.dataDirectory, 'quarantine'))
@@ -74,15 +75,15 @@ describe('a bad bit on our own disk', () => {
 
   it('is found by a range too, and only what is asked for leaves of a good MiB', async () => {
     const { blob, mirror, uuid } = await makeRig({ verifyOnRead: 'always' })
-    const good = await download(mirror.url, uuid, `Range: bytes=${2 * MIB - 10}-${2 * MIB + 9}\r\n`)
-    expect(good).toMatchObject({ status: 206, isComplete: true })
-    expect(good.body.equals(bytes.subarray(2 * MIB - 10, 2 * MIB + 10))).toBe(true)
+    const good = await download(mirror.url, uuid, { Range: `bytes=${2 * MIB - 10}-${2 * MIB + 9}` })
+    expect(good).toMatchObject({ status: 206, kind: 'complete' })
+    expect(good.bytes.equals(bytes.subarray(2 * MIB - 10, 2 * MIB + 10))).toBe(true)
     await flipBit(blob, 3 * MIB + 776)
-    const hurt = await download(mirror.url, uuid, `Range: bytes=${3 * MIB}-${3 * MIB + 9}\r\n`)
-    expect(hurt.isComplete && hurt.status === 206).toBe(false)
+    const hurt = await download(mirror.url, uuid, { Range: `bytes=${3 * MIB}-${3 * MIB + 9}` })
+    expect(hurt.kind).not.toBe('complete')
     await mended(mirror)
-    const tail = await download(mirror.url, uuid, 'Range: bytes=-1\r\n')
-    expect(tail).toMatchObject({ status: 206, isComplete: true, body: bytes.subarray(-1) })
+    const tail = await download(mirror.url, uuid, { Range: 'bytes=-1' })
+    expect(tail).toMatchObject({ status: 206, kind: 'complete', bytes: bytes.subarray(-1) })
   })
 
   it('is found by the first read after a start, unless told otherwise', async () => {
@@ -125,7 +126,7 @@ describe('a bad bit on our own disk', () => {
       ),
     ).toBe('gone')
     images[0]!.files = [bytes]
-    expect(sha1((await download(mirror.url, uuid)).body)).toBe(sha1(bytes))
+    expect(sha1((await download(mirror.url, uuid)).bytes)).toBe(sha1(bytes))
   })
 
   it('is mended by the next upstream when the first one has other bytes', async () => {
@@ -162,7 +163,7 @@ describe('a bad bit on our own disk', () => {
     await mirror.log.line(({ message }) => message.includes('could not be had again'))
     expect((await download(mirror.url, uuid)).status).toBe(503)
     // Of a MiB that was not damaged, too: what is out of service is out of service.
-    expect((await download(mirror.url, uuid, 'Range: bytes=0-9\r\n')).status).toBe(503)
+    expect((await download(mirror.url, uuid, { Range: 'bytes=0-9' })).status).toBe(503)
     const head = await fetch(`${mirror.url}/images/${uuid}/file`, { method: 'HEAD' })
     expect(head.headers.get('etag')).toBeNull()
     expect((await operatorStatus(mirror)).keeping.lost).toEqual([{ uuid, fileIndex: 0, sha256: sha256(bytes) }])
@@ -174,8 +175,8 @@ describe('a bad bit on our own disk', () => {
   it('leaves as it is when reads are never checked and nothing is read again: only then', async () => {
     const { blob, mirror, uuid } = await makeRig({ verifyOnRead: 'never' })
     await flipBit(blob, MIB + 5)
-    const { isComplete, body } = await download(mirror.url, uuid)
-    expect(isComplete && body[MIB + 5] !== bytes[MIB + 5]).toBe(true)
+    const { kind, bytes: body } = await download(mirror.url, uuid)
+    expect(kind === 'complete' && body[MIB + 5] !== bytes[MIB + 5]).toBe(true)
   })
 })
 

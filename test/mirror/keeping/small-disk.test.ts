@@ -1,46 +1,16 @@
-import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { download, type Outcome } from '../../support/download.js'
 import { makeImage, sha1, uuidOf } from '../../support/made-up-images.js'
 import { startMirror, until } from '../../support/running-mirror.js'
+import { canMount, mountSmallDisk } from '../../support/small-disk.js'
 import { startRangeImgapi } from '../../support/upstreams/range-imgapi.js'
 import type { ServedImage } from '../../support/upstreams/serve.js'
-import { type Download, download, MIB, operatorStatus } from './damage.js'
+import { MIB, operatorStatus } from './damage.js'
 
 const DISK_MIB = 64
-
-/** A disk of its own, as small as that. Answers `undefined` where we are not allowed to mount one. */
-async function mountSmallDisk(): Promise<string | undefined> {
-  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-disk-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', path], { stdio: 'pipe' })
-  } catch {
-    await fs.rmdir(path)
-    return undefined
-  }
-  onTestFinished(async () => {
-    execFileSync('umount', [path])
-    await fs.rmdir(path)
-  })
-  return path
-}
-
-const canMount = await (async () => {
-  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-disk-'))
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path], { stdio: 'pipe' })
-    execFileSync('umount', [path])
-    return true
-  } catch {
-    return false
-  } finally {
-    await fs.rmdir(path)
-  }
-})()
-if (!canMount) console.warn('SKIPPED: a small disk can only be mounted by root; nothing is proved about full disks')
 
 describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
   /** Several clients ask for all files, each for its share. */
@@ -48,7 +18,7 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
     url: string,
     images: readonly ServedImage[],
     readers: number,
-    judge: (got: Download, bytes: Buffer) => void,
+    judge: (got: Outcome, bytes: Buffer) => void,
   ): Promise<void> {
     await Promise.all(
       Array.from({ length: readers }, async (_, reader) => {
@@ -61,7 +31,7 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
   }
 
   async function makeRig(settings: Record<string, unknown>, count: number, sizeBytes: number) {
-    const data = (await mountSmallDisk())!
+    const data = await mountSmallDisk(DISK_MIB)
     const images = Array.from({ length: count }, () => makeImage({}, randomBytes(sizeBytes)))
     const upstream = await startRangeImgapi(images)
     onTestFinished(() => upstream.close())
@@ -72,8 +42,8 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
 
   it('clients get the right bytes of four times as much, several at once', async () => {
     const { data, images, mirror } = await makeRig({}, 64, 4 * MIB)
-    await readAll(mirror.url, images, 4, ({ status, body, isComplete }, bytes) => {
-      expect({ status, isComplete }).toEqual({ status: 200, isComplete: true })
+    await readAll(mirror.url, images, 4, ({ kind, status, bytes: body }, bytes) => {
+      expect({ kind, status }).toEqual({ kind: 'complete', status: 200 })
       expect(sha1(body)).toBe(sha1(bytes))
     })
     const { keeping } = await operatorStatus(mirror)
@@ -86,8 +56,8 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
 
   it('everybody is served when more is asked for at once than it holds', async () => {
     const { images, mirror } = await makeRig({}, 24, 10 * MIB)
-    await readAll(mirror.url, images, 8, ({ status, body, isComplete }, bytes) => {
-      expect({ status, isComplete }).toEqual({ status: 200, isComplete: true })
+    await readAll(mirror.url, images, 8, ({ kind, status, bytes: body }, bytes) => {
+      expect({ kind, status }).toEqual({ kind: 'complete', status: 200 })
       expect(sha1(body)).toBe(sha1(bytes))
     })
   })
@@ -96,8 +66,8 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
     const { data, images, mirror, upstream } = await makeRig({}, 1, (DISK_MIB + 16) * MIB)
     const image = images[0]!
     const got = await Promise.all([1, 2, 3].map(() => download(mirror.url, uuidOf(image))))
-    for (const { status, body, isComplete } of got) {
-      expect({ status, isComplete }).toEqual({ status: 200, isComplete: true })
+    for (const { kind, status, bytes: body } of got) {
+      expect({ kind, status }).toEqual({ kind: 'complete', status: 200 })
       expect(sha1(body)).toBe(sha1(image.files[0]!))
     }
     expect(upstream.requests.filter(({ url }) => url.endsWith('/file'))).toHaveLength(1)
@@ -113,8 +83,8 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
     const going = download(mirror.url, uuidOf(image))
     await until(async () => (await mirror.status()).flights.some((flight) => flight.receivedBytes > 0))
     await fs.writeFile(join(data, 'stranger'), Buffer.alloc(40 * MIB)).catch(() => {})
-    const { status, body, isComplete } = await going
-    expect({ status, isComplete }).toEqual({ status: 200, isComplete: true })
+    const { kind, status, bytes: body } = await going
+    expect({ kind, status }).toEqual({ kind: 'complete', status: 200 })
     expect(sha1(body)).toBe(sha1(image.files[0]!))
     await fs.rm(join(data, 'stranger'))
     await until(async () => (await mirror.status()).flights.length === 0)
@@ -125,7 +95,7 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
   it('a share of the disk is what image files take', async () => {
     const { images, mirror } = await makeRig({ quota: '25%' }, 6, 4 * MIB)
     for (const image of images) {
-      expect(sha1((await download(mirror.url, uuidOf(image))).body)).toBe(sha1(image.files[0]!))
+      expect(sha1((await download(mirror.url, uuidOf(image))).bytes)).toBe(sha1(image.files[0]!))
       await until(async () => (await mirror.status()).flights.length === 0)
     }
     const { room } = (await operatorStatus(mirror)).keeping
@@ -137,7 +107,7 @@ describe.skipIf(!canMount)(`on a disk of ${DISK_MIB} MiB`, () => {
   it('what was let go of comes again when it is asked for', async () => {
     const { images, mirror, upstream } = await makeRig({ quota: '9MiB' }, 3, 4 * MIB)
     for (const image of [...images, ...images]) {
-      expect(sha1((await download(mirror.url, uuidOf(image))).body)).toBe(sha1(image.files[0]!))
+      expect(sha1((await download(mirror.url, uuidOf(image))).bytes)).toBe(sha1(image.files[0]!))
       await until(async () => (await mirror.status()).flights.length === 0)
     }
     expect(upstream.requests.filter(({ url }) => url.endsWith('/file'))).toHaveLength(6)

@@ -1,21 +1,39 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { stringify } from 'yaml'
 
 const root = join(import.meta.dirname, '..', '..')
 
-/** A mirror as an operator runs it: a process of its own, from the built program, to be killed. */
+export interface ProcessOptions {
+  /** Resolve as soon as the process runs, and not only when it answers clients. */
+  readonly isEager?: boolean
+  /** Run what is in `src/`, and not what was built of it, which is quicker to start. */
+  readonly isFromSource?: boolean
+  /** Modules that Node loads before anything of ours. */
+  readonly imports?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/** A mirror as an operator runs it: a process of its own, to be killed. */
 export class MirrorProcess {
-  /** Starts it, and resolves when it answers clients; or, `isEager`, as soon as the process runs. */
-  static async start(directory: string, settings: Record<string, unknown>, isEager = false): Promise<MirrorProcess> {
-    const main = join(root, 'dist', 'main.js')
-    if (!existsSync(main)) throw new Error('dist/main.js is missing: run `npm run build` first')
+  /**
+   * Starts it, and resolves when it answers clients.
+   * @param directory where its config file lies, and its data if the settings do not say otherwise.
+   * @param settings as in the config file; listeners are filled in.
+   */
+  static async start(
+    directory: string,
+    settings: Record<string, unknown>,
+    { isEager = false, isFromSource = false, imports = [], environment = {} }: ProcessOptions = {},
+  ): Promise<MirrorProcess> {
+    const main = isFromSource ? join('src', 'main.ts') : join('dist', 'main.js')
+    if (!existsSync(join(root, main))) throw new Error(`${main} is missing: run \`npm run build\` first`)
     const config = join(directory, 'mirror.yaml')
-    const text = {
+    const text: { data: string } & Record<string, unknown> = {
       listen: '127.0.0.1:0',
       operator: '127.0.0.1:0',
       data: './data',
@@ -23,20 +41,30 @@ export class MirrorProcess {
       ...settings,
     }
     await writeFile(config, stringify(text))
-    const child = spawn(process.execPath, [main, 'serve', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
-    const mirror = new MirrorProcess(child)
+    const modules = isFromSource ? [...imports, 'tsx'] : imports
+    const flags = modules.flatMap((module) => ['--import', module])
+    const child = spawn(process.execPath, [...flags, main, 'serve', '--config', config], {
+      cwd: root,
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const mirror = new MirrorProcess(child, resolve(directory, text.data))
     if (!isEager) await mirror.ready
     return mirror
   }
 
   /** Resolves when it answers clients; rejects if it ends before. */
   readonly ready: Promise<void>
+  /** Everything it has written, on both outputs. */
   readonly lines: string[] = []
   readonly exited: Promise<number | null>
   url = ''
   operatorUrl = ''
 
-  private constructor(private readonly child: ChildProcess) {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly dataDirectory: string,
+  ) {
     this.exited = once(child, 'exit').then(([code]) => code as number | null)
     child.stderr!.on('data', (text) => this.lines.push(String(text)))
     this.ready = new Promise((resolve, reject) => {
@@ -58,6 +86,12 @@ export class MirrorProcess {
     const text = await (await fetch(`${this.operatorUrl}/metrics`)).text()
     const counts = text.matchAll(/^imgapi_mirror_upstream_received_bytes_total\{[^}]*\} (\d+)/gm)
     return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
+  }
+
+  /** The most memory it has ever had resident, in bytes. */
+  async peakBytes(): Promise<number> {
+    const status = await readFile(`/proc/${this.child.pid}/status`, 'utf8')
+    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)![1]) * 1024
   }
 
   /** At this very moment, wherever it is. */
