@@ -47,6 +47,7 @@ try {
     environment: process.env,
     write: (text) => process.stdout.write(text),
     complain: (text) => process.stderr.write(text),
+    ...(process.stdout.isTTY && { terminal: { columns: () => process.stdout.columns || 80 } }),
     readFile: (path) => readFile(path, 'utf8'),
     openInput,
     stop: stop.signal,

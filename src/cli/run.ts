@@ -1,6 +1,8 @@
 import { Command, CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings'
 import { isMirrorError } from '../errors.js'
 import { closestWord } from '../parts/closest-word.js'
+import { CommandFailure, type CommandSurroundings, FAILED, MISUSED } from './command.js'
+import { COMMANDS } from './commands.js'
 import { configCheck } from './config-check.js'
 import { configExample } from './config-example.js'
 import { configSchema } from './config-schema.js'
@@ -8,10 +10,6 @@ import { publish } from './publish.js'
 import { serve } from './serve.js'
 import type { Surroundings } from './surroundings.js'
 import { hashPasswordOfInput, makeUserToken } from './user-secrets.js'
-
-/** As imgadm's: 1 is a failure, 2 a command line that means nothing. */
-const FAILED = 1
-const MISUSED = 2
 
 const EXAMPLES = `
 Examples:
@@ -124,15 +122,23 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
       exitCode = makeUserToken(surroundings)
     })
 
+  const within: CommandSurroundings = {
+    ...surroundings,
+    exitWith: (code) => {
+      exitCode = code
+    },
+  }
+  for (const register of COMMANDS) register(program, within)
+
   try {
     await program.parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
     // Commander has told what is wrong; help and version arrive here too, as successes.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED
-    if (!isMirrorError(error)) throw error
+    if (!isMirrorError(error) && !(error instanceof CommandFailure)) throw error
     complain(`imgapi-mirror: ${error.message}\n`)
-    return FAILED
+    return error instanceof CommandFailure ? error.exitCode : FAILED
   }
 }
 
@@ -140,7 +146,8 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
 function refuseUnknownCommand(program: CommandUnknownOpts): void {
   const [word] = program.args
   const commands = program.commands.map((command) => command.name())
-  if (word === undefined || word.startsWith('-') || commands.includes(word)) return
+  const aliases = program.commands.flatMap((command) => command.aliases())
+  if (word === undefined || word.startsWith('-') || commands.includes(word) || aliases.includes(word)) return
   const meant = closestWord(word, commands)
   const advice = meant ? `Did you mean ${meant}?` : `The commands are ${new Intl.ListFormat('en-GB').format(commands)}.`
   program.error(`error: unknown command '${word}'\n(${advice})`, {

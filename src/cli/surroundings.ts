@@ -19,6 +19,12 @@ export interface Input {
   readonly sizeBytes: number | undefined
 }
 
+/** Standard output, when somebody looks at it. */
+export interface Terminal {
+  /** How wide it is now, in characters. */
+  readonly columns: () => number
+}
+
 /** What a command needs of the world outside. `main.ts` takes it from the process, a test makes its own. */
 export interface Surroundings {
   readonly version: string
@@ -27,6 +33,8 @@ export interface Surroundings {
   /** Standard output, and standard error. */
   readonly write: (text: string) => void
   readonly complain: (text: string) => void
+  /** `undefined` when standard output goes to a file or another program. */
+  readonly terminal?: Terminal | undefined
   readonly readFile: (path: string) => Promise<string>
   /** Opens a file, or standard input. The caller reads the stream out, or destroys it. */
   readonly openInput: (path: string | undefined) => Promise<Input>

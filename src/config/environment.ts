@@ -6,6 +6,9 @@ import { elementOf, isMapping, type KeyPlace, keysOf } from './walk-schema.js'
 
 const PREFIX = 'IMGAPI_MIRROR_'
 
+/** For commands that ask a mirror: where it is. No key of a mirror's own. */
+const NOT_KEYS: readonly string[] = ['IMGAPI_MIRROR_URL']
+
 /** How many upstreams the environment may add to those of the file. */
 const MOST_ADDED = 16
 
@@ -38,6 +41,7 @@ export function applyEnvironment(
   // Sorted, a whole (..._UPSTREAMS) comes before its parts (..._UPSTREAMS_0_URL), which are then set into it.
   for (const [variable, text] of Object.entries(environment).sort()) {
     if (!variable.startsWith(PREFIX) || text === undefined || text === '') continue
+    if (NOT_KEYS.includes(variable)) continue
     const place = places.get(variable)
     if (!place) {
       const meant = closestWord(variable, places.keys())

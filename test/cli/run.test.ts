@@ -127,7 +127,7 @@ describe('imgapi-mirror', () => {
     [
       'a word that is no command',
       ['nonsense'],
-      "unknown command 'nonsense'\n(The commands are serve, config, publish and user.)",
+      "unknown command 'nonsense'\n(The commands are serve, config, publish, user, ",
     ],
     ['a word that is nearly a command', ['confg'], "unknown command 'confg'\n(Did you mean config?)"],
     ['an option without its value', ['--config'], 'argument missing'],

@@ -1,0 +1,109 @@
+import type { Command, OptionValues } from '@commander-js/extra-typings'
+import type { Listen } from '../config.js'
+import { loadConfig } from '../config.js'
+import { hasCode } from '../errors.js'
+import { CommandFailure, MISUSED } from './command.js'
+import { readConfig } from './read-config.js'
+import type { Surroundings } from './surroundings.js'
+
+const DEFAULT_CONFIG = 'config.yaml'
+
+/** What the options of `addMirrorOptions` come to. */
+export interface MirrorOptions {
+  readonly config?: string | undefined
+  readonly url?: string | undefined
+  readonly tokenFile?: string | undefined
+  readonly ca?: string | undefined
+}
+
+/** Where a mirror answers its operator, and how we prove who we are and who it is. */
+export interface MirrorAddress {
+  /** `http://127.0.0.1:8081`, `https://...`, or `unix:/path`. */
+  readonly url: string
+  readonly token: string | undefined
+  /** PEM: who may vouch for the mirror, instead of the system's authorities. */
+  readonly ca: string | undefined
+  /** PEM: the mirror's own certificate, read from its configuration: no name in it has to fit. */
+  readonly ownCertificate: string | undefined
+  /** How whoever finds nobody there would start it. */
+  readonly startCommand: string
+}
+
+/** Gives a command the options that say which mirror to ask. */
+export function addMirrorOptions<Args extends unknown[], Options extends OptionValues>(
+  command: Command<Args, Options>,
+) {
+  return command
+    .option('--config <file>', `the config file of the mirror to ask (default: ${DEFAULT_CONFIG}, if there is one)`)
+    .option('--url <url>', 'its operator listener instead: http://127.0.0.1:8081 or unix:/path; or IMGAPI_MIRROR_URL')
+    .option('--token-file <file>', 'a file with the token that a mirror elsewhere asks for')
+    .option('--ca <file>', "PEM file with the authorities that may vouch for the mirror, instead of the system's")
+}
+
+/**
+ * Which mirror is meant: `--url`, else `--config`, else IMGAPI_MIRROR_URL, else the config file that lies here, else the
+ * place where a mirror listens that has been told nothing else.
+ *
+ * @throws MirrorError CONFIG_INVALID; CommandFailure when that mirror has no operator listener, or a file cannot be read.
+ */
+export async function findMirror(options: MirrorOptions, surroundings: Surroundings): Promise<MirrorAddress> {
+  const { environment } = surroundings
+  const token = options.tokenFile && (await readText(options.tokenFile, surroundings)).trim()
+  const ca = options.ca && (await readText(options.ca, surroundings))
+  const proofs = { token: token || undefined, ca: ca || undefined }
+
+  const url = options.url ?? (options.config === undefined ? environment.IMGAPI_MIRROR_URL || undefined : undefined)
+  if (url !== undefined) {
+    return { ...proofs, url: checkedUrl(url), ownCertificate: undefined, startCommand: 'imgapi-mirror serve' }
+  }
+  const path = options.config ?? DEFAULT_CONFIG
+  const config = await readConfigIfAny(path, options.config !== undefined, surroundings)
+  const [listen] = config.operator
+  if (listen === undefined) {
+    throw new CommandFailure(
+      `${path}: this mirror has no operator listener (operator: []), and cannot be asked; --url asks another`,
+    )
+  }
+  return {
+    ...proofs,
+    url: urlOf(listen),
+    ownCertificate: typeof listen === 'string' ? undefined : await readText(listen.cert, surroundings),
+    startCommand: `imgapi-mirror serve --config ${path}`,
+  }
+}
+
+async function readConfigIfAny(path: string, mustExist: boolean, surroundings: Surroundings) {
+  try {
+    return await readConfig(path, surroundings)
+  } catch (error) {
+    const isMissing = error instanceof Error && hasCode(error.cause, 'ENOENT')
+    if (mustExist || !isMissing) throw error
+    const { environment, readFile } = surroundings
+    return await loadConfig({ path, text: '', environment, readFile })
+  }
+}
+
+function urlOf(listen: Listen): string {
+  const [address, scheme] = typeof listen === 'string' ? [listen, 'http'] : [listen.address, 'https']
+  if (address.startsWith('unix:')) return address
+  // All addresses are no address to ask.
+  return `${scheme}://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
+}
+
+function checkedUrl(text: string): string {
+  if (/^unix:[^\0]+$/.test(text)) return text
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url.origin
+  throw new CommandFailure(
+    `"${text}" is no address of an operator listener, such as http://127.0.0.1:8081 or unix:/path`,
+    MISUSED,
+  )
+}
+
+async function readText(path: string, { readFile }: Surroundings): Promise<string> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    throw new CommandFailure(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
+  }
+}

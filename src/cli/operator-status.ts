@@ -1,0 +1,41 @@
+import type { FlightStatus, MirrorStatus, UpstreamStatus } from '../mirror/mirror.js'
+import type { ApiClient } from './api-client.js'
+
+/** What `/status` says, as far as commands show it. Times are ISO 8601 there. */
+export interface OperatorStatus
+  extends Pick<MirrorStatus, 'isOffline' | 'imagesListed' | 'imagesHeld' | 'blobsKept' | 'bytesKept'> {
+  readonly upstreams: readonly UpstreamRow[]
+  readonly flights: readonly FlightStatus[]
+  readonly conflicts: readonly unknown[]
+  readonly keeping: {
+    readonly room: {
+      readonly quotaBytes: number | null
+      readonly usedBytes: number
+      readonly pinnedBytes: number
+      readonly evictableBytes: number
+    }
+    readonly scrub: {
+      readonly oldestCheckAt: string | null
+      readonly blobsRead: number
+      readonly damageFound: number
+      readonly isTooSlow: boolean
+    } | null
+    readonly lost: readonly unknown[]
+  }
+}
+
+export interface UpstreamRow extends Pick<UpstreamStatus, 'name' | 'url' | 'state' | 'images' | 'setAside'> {
+  readonly incomplete: string | null
+  readonly lastError: string | null
+  readonly lastHeardAt: string | null
+  readonly health?: {
+    readonly breaker: string
+    readonly failures: number
+    readonly nextProbeAt: string | null
+    readonly rate: { readonly limit: number | string }
+  }
+}
+
+export function getStatus(mirror: ApiClient): Promise<OperatorStatus> {
+  return mirror.get<OperatorStatus>('/status')
+}

@@ -1,0 +1,66 @@
+import type { Command } from '@commander-js/extra-typings'
+import { formatAgo, formatSize } from './amounts.js'
+import { ApiClient } from './api-client.js'
+import type { CommandSurroundings } from './command.js'
+import { addMirrorOptions } from './mirror-options.js'
+import { getStatus, type OperatorStatus } from './operator-status.js'
+import { printable } from './printable.js'
+
+const EXAMPLES = `
+Examples:
+  imgapi-mirror status                                  how is the mirror?
+  imgapi-mirror status --url http://127.0.0.1:8081 -j   everything, for programs`
+
+export function registerStatus(program: Command, surroundings: CommandSurroundings): void {
+  const command = program
+    .command('status')
+    .description('what the mirror holds, what is under way, and what is wrong')
+    .option('-j, --json', 'print JSON, whole, for programs')
+    .addHelpText('after', EXAMPLES)
+  addMirrorOptions(command).action(async (options) => {
+    const mirror = await ApiClient.open(options, surroundings)
+    const status = await getStatus(mirror)
+    if (options.json) surroundings.write(`${JSON.stringify(status, null, 2)}\n`)
+    else surroundings.write(describe(status, mirror.url))
+  })
+}
+
+function describe(status: OperatorStatus, url: string): string {
+  const { keeping, upstreams, flights, conflicts } = status
+  const { room, scrub, lost } = keeping
+  const reachable = upstreams.filter(({ state }) => state === 'reachable').length
+  const failing = upstreams.filter(({ state }) => state === 'failing').map(({ name }) => name)
+  const facts: [string, string][] = [
+    ['mirror', `${url}${status.isOffline ? ', offline' : ''}`],
+    ['images', `${status.imagesHeld} held of ${status.imagesListed} listed`],
+    ['kept', `${formatSize(status.bytesKept)} in ${countOf(status.blobsKept, 'file')}`],
+    [
+      'room',
+      `${formatSize(room.usedBytes)} used of ${room.quotaBytes === null ? 'what the disk has' : formatSize(room.quotaBytes)}; ` +
+        `${formatSize(room.pinnedBytes)} pinned, ${formatSize(room.evictableBytes)} could go`,
+    ],
+    [
+      'upstreams',
+      upstreams.length === 0
+        ? 'none'
+        : `${reachable} of ${upstreams.length} reachable${failing.length > 0 ? `; failing: ${failing.join(', ')}` : ''}`,
+    ],
+    ['under way', flights.length === 0 ? 'nothing' : countOf(flights.length, 'file')],
+    ['conflicts', conflicts.length === 0 ? 'none' : `${conflicts.length}, where upstreams disagree`],
+    ['scrub', scrub === null ? 'off' : describeScrub(scrub)],
+    ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
+  ]
+  const width = Math.max(...facts.map(([name]) => name.length))
+  return facts.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('')
+}
+
+function describeScrub(scrub: NonNullable<OperatorStatus['keeping']['scrub']>): string {
+  const oldest =
+    scrub.oldestCheckAt === null ? '' : `; the oldest check is of ${formatAgo(Date.parse(scrub.oldestCheckAt))}`
+  const slow = scrub.isTooSlow ? '; too slow to read everything in time' : ''
+  return `${countOf(scrub.blobsRead, 'file')} read again, ${scrub.damageFound} found damaged${oldest}${slow}`
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

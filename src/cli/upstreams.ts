@@ -1,0 +1,42 @@
+import type { Command } from '@commander-js/extra-typings'
+import { formatAgo } from './amounts.js'
+import { ApiClient } from './api-client.js'
+import type { CommandSurroundings } from './command.js'
+import { addMirrorOptions } from './mirror-options.js'
+import { getStatus, type UpstreamRow } from './operator-status.js'
+import { addTableOptions, type Column, printTable } from './table.js'
+
+const EXAMPLES = `
+Examples:
+  imgapi-mirror upstreams                         what we pull from, and how it is
+  imgapi-mirror upstreams -o name,state,error     only that
+  imgapi-mirror sources -j                        everything, for programs`
+
+const COLUMNS: readonly Column<UpstreamRow>[] = [
+  { name: 'name', value: ({ name }) => name, shrinksTo: 8 },
+  { name: 'state', value: ({ state }) => state },
+  { name: 'images', value: ({ images }) => images, isRight: true },
+  { name: 'setaside', value: ({ setAside }) => setAside.length, isRight: true, isExtra: true },
+  {
+    name: 'heard',
+    value: ({ lastHeardAt }) => lastHeardAt,
+    text: ({ lastHeardAt }) => (lastHeardAt === null ? undefined : formatAgo(Date.parse(lastHeardAt))),
+  },
+  { name: 'breaker', value: ({ health }) => health?.breaker, isMinor: true },
+  { name: 'failures', value: ({ health }) => health?.failures, isRight: true, isExtra: true },
+  { name: 'url', value: ({ url }) => url, shrinksTo: 12 },
+  { name: 'error', value: ({ incomplete, lastError }) => lastError ?? incomplete, shrinksTo: 12 },
+]
+
+export function registerUpstreams(program: Command, surroundings: CommandSurroundings): void {
+  const command = program
+    .command('upstreams')
+    .alias('sources')
+    .description('the servers we pull from: their state, their images, when we last heard of them')
+    .addHelpText('after', EXAMPLES)
+  addMirrorOptions(addTableOptions(command, COLUMNS)).action(async (options) => {
+    const mirror = await ApiClient.open(options, surroundings)
+    const { upstreams } = await getStatus(mirror)
+    printTable(upstreams, COLUMNS, options, surroundings)
+  })
+}
