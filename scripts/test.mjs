@@ -127,7 +127,7 @@ function temporaryRoot() {
 }
 
 function runTests() {
-  const directory = mkdtempSync(join(temporaryRoot(), 'imgapi-mirror-test-'))
+  const directory = mkdtempSync(join(temporaryRoot(), 'im-'))
   const report = join(directory, 'report.json')
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]

@@ -18,7 +18,7 @@ function startDemo(...args: string[]) {
 }
 
 function directoryIn(output: string): string {
-  return /in (\/\S+), until/.exec(output)![1]!
+  return /in\s+(\/\S+),\s+until/.exec(output)![1]!
 }
 
 async function isAnswering(url: string): Promise<boolean> {

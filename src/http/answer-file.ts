@@ -56,8 +56,9 @@ export async function answerFile(context: Context, file: AnswerableFile): Promis
   }
 
   const range = context.req.headers.range
-  // Its name says what it should be, and not what has left: who asks whether that still holds is told to start over.
-  const forRange = file.isSpoilt ? { ...validators, tag: undefined } : validators
+  // A digest that names the file says what it should be, and not what has left: who asks whether that still holds is told
+  // to start over. A tag that comes with verified bytes only was never sent along with wrong ones.
+  const forRange = file.isSpoilt && file.tag !== undefined ? { ...validators, tag: undefined } : validators
   const parts =
     range !== undefined && isRangeCurrent(context.req.headers['if-range'] as string | undefined, forRange)
       ? parseByteRanges(range, file.sizeBytes)
