@@ -1,18 +1,20 @@
-// npm run generate: writes what is generated from src/config/schema.ts. With --check it only says what is stale.
+// npm run generate: writes what is generated from src/config/schema.ts, and from the endpoints of the operator API. With --check it only says what is stale.
 import { readFile, writeFile } from 'node:fs/promises'
 import { exampleYaml, jsonSchema } from '../src/config.js'
+import { openApiDocument } from '../src/http/operator/api/openapi.js'
 
-const config = new URL('../config/', import.meta.url)
+const root = new URL('../', import.meta.url)
 const isCheck = process.argv.includes('--check')
 
 for (const [name, text] of [
-  ['schema.json', jsonSchema()],
-  ['example.yaml', exampleYaml()],
+  ['config/schema.json', jsonSchema()],
+  ['config/example.yaml', exampleYaml()],
+  ['docs/openapi.json', `${JSON.stringify(openApiDocument(), null, 2)}\n`],
 ] as const) {
-  const file = new URL(name, config)
+  const file = new URL(name, root)
   if (!isCheck) await writeFile(file, text)
   else if ((await readFile(file, 'utf8').catch(() => '')) !== text) {
-    console.error(`config/${name} is stale: npm run generate`)
+    console.error(`${name} is stale: npm run generate`)
     process.exitCode = 1
   }
 }

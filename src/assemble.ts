@@ -8,10 +8,12 @@ import { MirrorError } from './errors.js'
 import { UserAuthenticator } from './http/auth/user-authenticator.js'
 import { makeClientApp } from './http/client-app.js'
 import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
+import type { OperatorAccess } from './http/operator/operator-access.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
 import { parseRegistryAddress } from './images/docker/registry-address.js'
 import { Channels } from './mirror/channels.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
+import { hashOfToken } from './parts/access-token.js'
 import { systemClock } from './parts/clock.js'
 import { diskSizeBytes } from './parts/disk-size.js'
 import type { Log } from './parts/log.js'
@@ -121,6 +123,8 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       serverName,
       whyNotReady: () => store.complaints(),
       metrics: () => counters.expose(),
+      operations: mirror.operations,
+      access: accessOf(config),
       setRate: (name, rate) => {
         if (name === undefined) {
           totalBandwidth.setRate(rate === undefined ? config.rate : steadyPlan(rate))
@@ -132,7 +136,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
         return upstream !== undefined
       },
     })
-    const operators = await openDoors(config.operator, operatorApp.callback(), log)
+    const operators = await openDoors(config.operator, operatorApp.callback(), log, config.operatorAccess.clientCa)
     closers.push(() => operators.close(0))
     const clients = await openDoors(
       config.listen,
@@ -158,6 +162,16 @@ export async function assemble({ config, log, environment, version, pid }: Assem
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+function accessOf({ operatorAccess }: Config): OperatorAccess {
+  const { token, clientCa, isOpenLocally, areProbesOpen } = operatorAccess
+  return {
+    tokenHash: token && hashOfToken(token.reveal()),
+    takesCertificates: clientCa !== undefined,
+    isOpenLocally,
+    areProbesOpen,
   }
 }
 
@@ -205,16 +219,22 @@ async function openDoors(
   addresses: readonly Listen[],
   handler: Parameters<typeof listen>[1],
   log: Log,
+  clientCa?: string,
 ): Promise<Pick<OpenListener, 'urls' | 'close'>> {
   if (addresses.length === 0) return { urls: [], close: async () => {} }
-  return await listen(await Promise.all(addresses.map(withCertificate)), handler, {}, log)
+  return await listen(
+    await Promise.all(addresses.map((address) => withCertificate(address, clientCa))),
+    handler,
+    {},
+    log,
+  )
 }
 
-async function withCertificate(address: Listen): Promise<string | SecureAddress> {
+async function withCertificate(address: Listen, clientCa: string | undefined): Promise<string | SecureAddress> {
   if (typeof address === 'string') return address
   const { cert, key } = address
   try {
-    return { address: address.address, cert: await readFile(cert), key: await readFile(key) }
+    return { address: address.address, cert: await readFile(cert), key: await readFile(key), clientCa }
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new MirrorError('CONFIG_INVALID', `the certificate for ${address.address} cannot be read: ${reason}`, {

@@ -28,6 +28,14 @@ export interface Config {
   readonly listen: readonly Listen[]
   /** None: no operator listener. */
   readonly operator: readonly Listen[]
+  readonly operatorAccess: {
+    /** A token, or the text of its hash. */
+    readonly token: Secret | undefined
+    /** PEM. */
+    readonly clientCa: string | undefined
+    readonly isOpenLocally: boolean
+    readonly areProbesOpen: boolean
+  }
   /** What it means that an image is not public: nothing, or that only users see it. */
   readonly mode: Settings['mode']
   /** Who may read. */
@@ -276,10 +284,17 @@ function makeConfig(
   )
 
   const { scrub } = settings
+  const operatorToken = contents.get('operatorAccess.tokenFile')?.trim()
   return {
     path,
     listen: settings.listen.map(listenOf),
     operator: settings.operator.map(listenOf),
+    operatorAccess: {
+      token: operatorToken === undefined ? undefined : new Secret(operatorToken),
+      clientCa: contents.get('operatorAccess.clientCa'),
+      isOpenLocally: settings.operatorAccess.local === 'open',
+      areProbesOpen: settings.operatorAccess.probes === 'open',
+    },
     mode: settings.mode,
     read: settings.read,
     publish: {

@@ -59,6 +59,10 @@ export type FailureCode =
   | 'OPERATOR_ONLY'
   /** Who asks is known, and may not. */
   | 'FORBIDDEN'
+  /** No such piece of long work, or it is forgotten; it has ended, or cannot be ended; too many are running. */
+  | 'JOB_UNKNOWN'
+  | 'JOB_OVER'
+  | 'JOBS_FULL'
   /** The mirror is closing and takes nothing new. */
   | 'CLOSING'
 

@@ -4,12 +4,16 @@ import { formatPath, type Path, type Problem } from './problem.js'
 import { isMapping } from './walk-schema.js'
 
 /**
- * Whether what users are to prove themselves with is of the right form. Says where it is wrong, never what was found.
+ * Whether what users and operators are to prove themselves with is of the right form. Says where it is wrong, never what was found.
  *
  * @param contents of the files, by `formatPath` of the key that names them. One that could not be read is not there.
  */
 export function checkUserFiles(data: unknown, contents: ReadonlyMap<string, string>): Problem[] {
   const problems: Problem[] = []
+  const operatorToken = contents.get('operatorAccess.tokenFile')
+  if (operatorToken !== undefined && !hashOfToken(operatorToken.trim())) {
+    problems.push({ path: ['operatorAccess', 'tokenFile'], complaint: `right is a file with ${TOKEN_FORM}` })
+  }
   for (const [index, user] of usersOf(data).entries()) {
     if (!isMapping(user)) continue
     const path: Path = ['publish', 'users', index]

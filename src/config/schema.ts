@@ -527,8 +527,38 @@ export const settingsSchema = z.strictObject(
     operator: listeners(0)
       .prefault('127.0.0.1:8081')
       .describe(
-        'For operators only: health, status and metrics. Same forms as listen; an empty list turns it off. Nobody is asked who they are: keep it where only operators reach it.',
+        'For operators only: health, status, metrics, and the operator API under /api. Same forms as listen; an empty list turns it off. Who may do what there: operatorAccess.',
       ),
+    operatorAccess: z
+      .strictObject(
+        {
+          tokenFile: file()
+            .register(examples, { example: './operator.token' })
+            .optional()
+            .describe(
+              'File with the token that operators elsewhere prove themselves with (Authorization: Bearer), or with its hash; "imgapi-mirror user make-token" makes one. It should not travel without TLS.',
+            ),
+          clientCa: file()
+            .register(examples, { example: './operators-ca.pem' })
+            .optional()
+            .describe(
+              'PEM file with the authorities whose TLS client certificates let operators in, where the operator address has cert and key.',
+            ),
+          local: oneOf('open', 'restricted')
+            .default('open')
+            .describe(
+              'open: whoever reaches the operator address by loopback or a unix socket may do everything. restricted: they too need the token or a certificate.',
+            ),
+          probes: oneOf('open', 'restricted')
+            .default('open')
+            .describe(
+              'open: health, status and metrics are for whoever reaches the address. restricted: for operators.',
+            ),
+        },
+        'a mapping of tokenFile, clientCa, local and probes',
+      )
+      .prefault({})
+      .describe('Who may use the operator API, and change anything. Without it, only whoever is on this machine.'),
     mode: oneOf('public', 'private')
       .default('public')
       .describe(

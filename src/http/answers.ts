@@ -54,6 +54,9 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   NOT_OWNER: { status: 422, code: 'NotImageOwner' },
   OPERATOR_ONLY: { status: 403, code: 'OperatorOnly' },
   FORBIDDEN: { status: 403, code: 'ForbiddenError' },
+  JOB_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  JOB_OVER: { status: 409, code: 'JobIsOver' },
+  JOBS_FULL: { status: 503, code: 'ServiceUnavailableError' },
   CLOSING: { status: 503, code: 'ServiceUnavailableError' },
 }
 

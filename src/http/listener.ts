@@ -17,6 +17,8 @@ export interface SecureAddress {
   readonly address: Address
   readonly cert: string | Buffer
   readonly key: string | Buffer
+  /** PEM of authorities: clients are asked for a certificate, and those without a right one are let in as nobody. */
+  readonly clientCa?: string | undefined
 }
 
 export type Listener = Address | SecureAddress | readonly (Address | SecureAddress)[]
@@ -121,6 +123,7 @@ class Door {
           ...options,
           cert: secure.cert,
           key: secure.key,
+          ...(secure.clientCa && { ca: secure.clientCa, requestCert: true, rejectUnauthorized: false }),
           handshakeTimeout: bounds.headersTimeoutMs,
         })
       : http.createServer(options)

@@ -24,6 +24,8 @@ import { Inquiries } from './inquiries.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
+import { Jobs } from './jobs.js'
+import type { Operations } from './operations/operations.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
 import type { Publishing } from './publishing.js'
 import type { Offer } from './reception.js'
@@ -74,6 +76,9 @@ interface CompleteImages extends ImageList {
 export class PullThroughMirror implements Mirror {
   readonly publishing: Publishing
   readonly #publisher: Publisher
+  /** For operators. */
+  readonly operations: Operations
+  readonly #jobs: Jobs
   /** For clients of Docker registries. */
   readonly registry: RegistryMirror
   readonly #options: MirrorOptions
@@ -159,6 +164,8 @@ export class PullThroughMirror implements Mirror {
       flights: this.#flights,
       verified: (blob) => this.#keeping.verified(blob),
     })
+    this.#jobs = new Jobs({ log })
+    this.operations = { jobs: this.#jobs }
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -262,6 +269,7 @@ export class PullThroughMirror implements Mirror {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     this.#inquiries.close()
+    await this.#jobs.close()
     await Promise.all([
       this.#refresher.close(),
       this.registry.close(),

@@ -5,6 +5,7 @@ import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { type Config, describeConfig, exampleYaml, jsonSchema, loadConfig } from '../../src/config.js'
+import { makeToken } from '../../src/parts/access-token.js'
 
 let directory: string
 
@@ -611,7 +612,9 @@ describe('what is generated from the schema', () => {
       return key && next.trimStart().startsWith(`#${key}:`) ? [] : [line.replace(/^( *)#(\w)/, '$1$2')]
     })
     const text = uncommented.join('\n')
-    const config = await loadConfig({ path: 'c.yaml', text, environment: {}, readFile: async () => 'content' })
+    const token = makeToken()
+    const readFile = async (path: string) => (path.endsWith('operator.token') ? token : 'content')
+    const config = await loadConfig({ path: 'c.yaml', text, environment: {}, readFile })
     expect(config.upstreams[0]).toMatchObject({ channel: 'release', username: 'mirror', cert: 'content' })
     expect(config.upstreams[0]?.include).toHaveLength(2)
   })

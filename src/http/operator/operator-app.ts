@@ -1,11 +1,14 @@
 import Router from '@koa/router'
 import Koa from 'koa'
 import type { Mirror } from '../../mirror/mirror.js'
+import type { Operations } from '../../mirror/operations/operations.js'
 import { pathUnknown, Refusal } from '../answers.js'
 import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from '../every-request.js'
 import { reportAppErrors } from '../report-app-errors.js'
+import { mountApi } from './api/mount-api.js'
 import { healthz } from './healthz.js'
 import { type MakeMetrics, metrics } from './metrics.js'
+import { LOCAL_ONLY, type OperatorAccess, operatorAccess } from './operator-access.js'
 import { putRate, type SetRate } from './put-rate.js'
 import { type FindReasons, readyz } from './readyz.js'
 import { status } from './status.js'
@@ -16,6 +19,10 @@ export interface OperatorAppOptions extends EveryRequestOptions {
   readonly whyNotReady: FindReasons
   readonly metrics: MakeMetrics
   readonly setRate: SetRate
+  /** What /api is about; without it, there is no /api. */
+  readonly operations?: Operations | undefined
+  /** Without it, only who is on this machine may change anything. */
+  readonly access?: OperatorAccess | undefined
 }
 
 /** For operators and their machines, on a listener of its own: nothing here is for clients. */
@@ -38,14 +45,19 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
     })
   }
 
+  if (options.operations) mountApi(router, options.operations)
+
   const app = new Koa<RequestState>()
   reportAppErrors(app, options.log)
   app.use(everyRequest(options))
+  app.use(operatorAccess(options.access ?? LOCAL_ONLY))
   app.use(router.routes())
   app.use((context) => {
     if (!context.matched?.length) throw pathUnknown(context.url)
     throw new Refusal(405, 'MethodNotAllowedError', `${context.method} is not allowed`, {
-      headers: { Allow: context.path.endsWith('/rate') ? 'PUT, DELETE' : 'GET, HEAD' },
+      headers: {
+        Allow: [...new Set(context.matched.flatMap((layer: { methods: string[] }) => layer.methods))].join(', '),
+      },
     })
   })
   return app

@@ -15,7 +15,7 @@ const NO_STORAGE: RegistryAnswer = { ...UNAVAILABLE, message: 'storage is down a
 const DENIED: RegistryAnswer = { status: 403, code: 'DENIED' }
 const INTERNAL: RegistryAnswer = { status: 500, code: 'UNKNOWN', message: 'internal error' }
 
-/** What a client of a registry is told of each failure. Those about publishing cannot happen here. */
+/** What a client of a registry is told of each failure. Those about publishing, and those of operators, cannot happen here. */
 const ANSWERS: Record<FailureCode, RegistryAnswer> = {
   REPOSITORY_UNKNOWN: { status: 404, code: 'NAME_UNKNOWN' },
   MANIFEST_UNKNOWN: UNKNOWN_MANIFEST,
@@ -50,6 +50,9 @@ const ANSWERS: Record<FailureCode, RegistryAnswer> = {
   IMAGE_IN_USE: INTERNAL,
   UPLOAD_REFUSED: INTERNAL,
   DOWNLOAD_REFUSED: INTERNAL,
+  JOB_UNKNOWN: INTERNAL,
+  JOB_OVER: INTERNAL,
+  JOBS_FULL: INTERNAL,
   CLOSING: UNAVAILABLE,
 }
 
