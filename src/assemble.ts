@@ -12,6 +12,7 @@ import type { OperatorAccess } from './http/operator/operator-access.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
 import { parseRegistryAddress } from './images/docker/registry-address.js'
 import { Channels } from './mirror/channels.js'
+import { ConflictPolicies } from './mirror/conflict-policies.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
 import { hashOfToken } from './parts/access-token.js'
 import { systemClock } from './parts/clock.js'
@@ -82,6 +83,11 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       channels: new Channels(config.channels, new Map(fillings)),
       isOffline: config.isOffline,
       withdrawn: config.withdrawn,
+      policies: new ConflictPolicies({
+        policy: config.conflicts,
+        overrides: config.conflictOverrides,
+        voices: new Map(config.upstreams.map(({ name, voice }) => [name, voice ?? name])),
+      }),
       refreshMs: config.refreshMs,
       holdbackBytes: config.holdbackBytes,
       firstAnswerWaitMs: config.firstAnswerWaitMs,
@@ -188,7 +194,7 @@ function openUpstream(
     ...given
   }: AssembleOptions & { instance: string; counters: Counters; totalBandwidth: Bandwidth; store: Store },
 ): GuardedUpstream {
-  const { connections, dockerConfig, intoChannels: _ours, key, password, requests, ...plain } = upstream
+  const { connections, dockerConfig, intoChannels: _ours, voice: _theirs, key, password, requests, ...plain } = upstream
   const { listBytes } = config.limits
   return makeUpstream({
     ...plain,

@@ -65,6 +65,8 @@ export interface Config {
   readonly refreshMs: number
   readonly holdbackBytes: number
   readonly withdrawn: Settings['withdrawn']
+  readonly conflicts: Settings['conflicts']
+  readonly conflictOverrides: Settings['conflictOverrides']
   readonly firstAnswerWaitMs: number
   readonly missTtlMs: number
   readonly maxAncestry: number
@@ -91,6 +93,7 @@ export interface UpstreamConfig
       | 'type'
       | 'url'
       | 'intoChannels'
+      | 'voice'
       | 'include'
       | 'exclude'
       | 'insecure'
@@ -315,6 +318,8 @@ function makeConfig(
     refreshMs: settings.refresh,
     holdbackBytes: settings.holdback,
     withdrawn: settings.withdrawn,
+    conflicts: settings.conflicts,
+    conflictOverrides: settings.conflictOverrides,
     firstAnswerWaitMs: settings.firstAnswerWait,
     missTtlMs: settings.missTtl,
     maxAncestry: settings.maxAncestry,

@@ -5,6 +5,8 @@
 export type FailureCode =
   /** No upstream has the image, and neither have we. */
   | 'IMAGE_UNKNOWN'
+  /** Upstreams disagree about the image, and the policy for it lets nobody have it, nor what builds on it. */
+  | 'IMAGE_WITHHELD'
   /** The image is known, but something its clients need is not held and cannot be fetched (offline). */
   | 'IMAGE_INCOMPLETE'
   /** The image has no file, or none at that index. */

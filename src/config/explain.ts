@@ -1,8 +1,10 @@
 import type { z } from 'zod'
+import { CONFLICT_WORDS } from '../images/conflict-policy.js'
 import { closestWord } from '../parts/closest-word.js'
 import { parseWeeklyWindow, WINDOW_FORM } from '../parts/weekly-window.js'
 import { usersOf } from './check-user-files.js'
 import { formatPath, formatValue, type Path, type Problem, valueAt } from './problem.js'
+import { OVERRIDDEN_FORM, parseOverridden } from './schema.js'
 import { bareSchema, formsOf, isMapping, keysOf } from './walk-schema.js'
 
 type Issue = z.core.$ZodIssue
@@ -84,7 +86,7 @@ export function checkAcross(data: unknown, preset: (key: string) => unknown): Pr
   const upstreams = isMapping(data) && Array.isArray(data.upstreams) ? data.upstreams : []
   const seen = new Map<unknown, number>()
 
-  problems.push(...checkChannels(data, upstreams))
+  problems.push(...checkChannels(data, upstreams), ...checkConflictOverrides(data, upstreams))
   if (isMapping(data)) problems.push(...checkWindows(data.rate, ['rate']))
   for (const [index, upstream] of upstreams.entries()) {
     if (!isMapping(upstream)) continue
@@ -191,6 +193,26 @@ function areSamePlace(one: string, other: string): boolean {
   if (!left || !right) return one === other
   if (Number(left[2]) !== Number(right[2]) || Number(left[2]) === 0) return false
   return left[1] === right[1] || [left[1], right[1]].some((host) => host === '0.0.0.0' || host === '[::]')
+}
+
+/** The keys of `conflictOverrides`, and whether upstreams that are named there exist. */
+function checkConflictOverrides(data: unknown, upstreams: readonly unknown[]): Problem[] {
+  const overrides = isMapping(data) && isMapping(data.conflictOverrides) ? data.conflictOverrides : {}
+  const words: readonly unknown[] = [...CONFLICT_WORDS, ...upstreams.filter(isMapping).map(({ name }) => name)]
+  return Object.entries(overrides).flatMap(([text, policy]) => {
+    const path = ['conflictOverrides', text]
+    const problems: Problem[] = []
+    if (!parseOverridden(text)) {
+      problems.push({ path, isKey: true, complaint: `found ${formatValue(text)}; right is ${OVERRIDDEN_FORM}` })
+    }
+    if (typeof policy === 'string' && !words.includes(policy)) {
+      problems.push({
+        path,
+        complaint: `found ${formatValue(policy)}; right is one of ${words.join(', ')}, {quorum: 2}`,
+      })
+    }
+    return problems
+  })
 }
 
 /** Channels have names of their own, at most one is the default, and every upstream fills one that there is. */

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
 import { CHANNEL_NAME } from '../images/channel-names.js'
+import { CONFLICT_WORDS, type ConflictOverride, type ConflictPolicy } from '../images/conflict-policy.js'
 import { IMAGE_SELECTION_FORM, parseImageSelection } from '../images/docker/image-selection.js'
 import type { Platform } from '../images/docker/registry-manifest.js'
-import { parseFilter } from '../images/filter.js'
+import { type Filter, parseFilter } from '../images/filter.js'
 import { parseUuid } from '../images/uuid.js'
 import { parseTokenHash } from '../parts/access-token.js'
 import { isNetwork, NETWORK_FORM } from '../parts/address-set.js'
@@ -176,6 +177,49 @@ const pin = z.string('a uuid, or a filter such as "name=~base os=smartos"').tran
   }
 })
 
+export const OVERRIDDEN_FORM = 'a uuid, or a filter such as "type=docker"'
+
+/** What a key of `conflictOverrides` means; `undefined` if nothing. */
+export function parseOverridden(text: string): Filter | undefined {
+  const uuid = parseUuid(text)
+  try {
+    return parseFilter(uuid ? `uuid=${uuid}` : text)
+  } catch (error) {
+    if (!isMirrorError(error)) throw error
+    return undefined
+  }
+}
+
+const quorum = z.strictObject(
+  { quorum: count(2, 64).describe('How many voices must agree on sha1, size and origin.') },
+  'a mapping with the key quorum',
+)
+
+const POLICY_FORM = `${CONFLICT_WORDS.join(', ')}, or {quorum: 2}`
+
+const conflicts = z.union([z.enum(CONFLICT_WORDS, POLICY_FORM), quorum], POLICY_FORM)
+
+const OVERRIDE_FORM = `${CONFLICT_WORDS.join(', ')}, {quorum: 2}, or the name of an upstream`
+
+const conflictOverrides = z
+  .record(
+    z.string(),
+    z.union([z.string(OVERRIDE_FORM), quorum], OVERRIDE_FORM),
+    'a mapping of uuids and filters to policies',
+  )
+  .transform((entries): ConflictOverride[] =>
+    Object.entries(entries).flatMap(([text, value]) => {
+      // One that means nothing is complained of by checkAcross; this is not reached then.
+      const filter = parseOverridden(text)
+      return filter ? [{ text, filter, policy: overridingPolicy(value) }] : []
+    }),
+  )
+
+function overridingPolicy(value: string | { quorum: number }): ConflictPolicy {
+  if (typeof value !== 'string') return value
+  return CONFLICT_WORDS.find((word) => word === value) ?? { upstream: value }
+}
+
 const QUOTA_FORM = `${SIZE_FORM}, of at least 1MiB; or a part of the disk from 1% to 100%, such as 80%`
 
 /** So many bytes, or such a part of the disk. */
@@ -333,6 +377,15 @@ const upstreamSchema = z.strictObject(
       .optional()
       .describe(
         'Which channel of the server to mirror (imgapi only). Without it, the one the server takes as default. "*" mirrors all of them. A server may be an upstream several times, with different channels.',
+      ),
+    voice: text(
+      'a name of lower-case letters, digits, ".", "_" and "-", at most 64, the first a letter or digit',
+      /^[a-z0-9][a-z0-9._-]{0,63}$/,
+    )
+      .register(examples, { example: 'joyent' })
+      .optional()
+      .describe(
+        'Where conflicts asks for a quorum: whose word it passes on. Upstreams of one voice, such as mirrors of one another, count once. Without it, its own name.',
       ),
     intoChannels: z
       .array(channelName, 'a list of names of channels')
@@ -672,6 +725,19 @@ export const settingsSchema = z.strictObject(
       .default('list')
       .describe(
         'What becomes of images that are held here and that no upstream lists any more: list them on, or hide them from lists. By uuid they are served in both cases.',
+      ),
+    conflicts: conflicts
+      .default('prefer-order')
+      .describe(
+        'What becomes of an image when upstreams disagree about its sha1, size or origin. prefer-order: the first upstream in the configuration is believed. first-seen: what was heard first stands, whatever is claimed later, also after a restart. withhold: nobody gets it as long as any two disagree. {quorum: 2}: nobody gets it unless so many agree, also when only one tells of it (see voice). What is withheld is in no list and answered with 404, and so is what builds on it; it is not let go of. What is held is never replaced by another one of that uuid, and images published here are beyond dispute.',
+      ),
+    conflictOverrides: conflictOverrides
+      .register(examples, {
+        example: '{fd2cc906-8938-11e3-beab-4359c665ac99: smartos, type=docker: prefer-order, name=~base: {quorum: 2}}',
+      })
+      .prefault({})
+      .describe(
+        'Other policies for some images: from a uuid, or a filter as in include, to a policy as in conflicts, or to the name of the one upstream that is believed. A uuid counts more than filters, of which the first that fits counts; they look at what is held, else at what the first upstream in order says.',
       ),
     firstAnswerWait: duration('0s')
       .prefault('10s')

@@ -21,6 +21,7 @@ const STORAGE_IS_DOWN: Answer = { status: 503, code: 'StorageIsDown', message: '
  */
 export const ANSWERS: Record<FailureCode, Answer> = {
   IMAGE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
+  IMAGE_WITHHELD: { status: 404, code: 'ResourceNotFound' },
   IMAGE_INCOMPLETE: { status: 404, code: 'ResourceNotFound' },
   FILE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   ICON_UNKNOWN: { status: 404, code: 'ResourceNotFound' },

@@ -1,4 +1,4 @@
-import { MirrorError } from '../errors.js'
+import { isMirrorError, MirrorError } from '../errors.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import { isSeenBy, type Viewer } from '../images/viewer.js'
@@ -12,8 +12,13 @@ import type { Mirror } from '../mirror/mirror.js'
 export function mirrorSeenBy(mirror: Mirror, viewer: Viewer): Mirror {
   if (viewer.seesPrivate) return mirror
   const getImage = async (uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest> => {
-    const manifest = await mirror.getImage(uuid, signal, channel)
-    if (isSeenBy(manifest, viewer)) return manifest
+    try {
+      const manifest = await mirror.getImage(uuid, signal, channel)
+      if (isSeenBy(manifest, viewer)) return manifest
+    } catch (error) {
+      // It may be a private one.
+      if (!isMirrorError(error, 'IMAGE_WITHHELD')) throw error
+    }
     throw new MirrorError('IMAGE_UNKNOWN', `image ${uuid} not found`)
   }
   // Asked first, since what is said of a file would tell that there is an image.

@@ -1,7 +1,6 @@
 import { ancestryOf } from '../images/ancestry.js'
 import { shareChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
-import { withLayerFacts } from '../images/docker/layer-facts.js'
 import { identityDifferences } from '../images/identity.js'
 import type { Manifest } from '../images/manifest.js'
 import { compareByPublication } from '../images/match-query.js'
@@ -9,6 +8,8 @@ import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import type { HeldImage } from '../store/image-store.js'
 import { Channels } from './channels.js'
+import { chooseWinner, type Held, isOurs, stands, type Winner, type Withheld } from './choose-winner.js'
+import { ConflictPolicies } from './conflict-policies.js'
 import type { Conflict } from './mirror.js'
 
 export interface CatalogueOptions {
@@ -18,6 +19,8 @@ export interface CatalogueOptions {
   readonly withdrawn: 'list' | 'hide'
   /** Without them, images are in none, and say nothing of channels. */
   readonly channels?: Channels
+  /** What becomes of images that upstreams disagree about. Without it, order decides. */
+  readonly policies?: ConflictPolicies
   readonly log: Log
   readonly onConflict?: (conflict: Conflict) => void
 }
@@ -26,21 +29,17 @@ interface Entry {
   /** At most one per upstream, in order of precedence. */
   readonly claims: readonly Claim[]
   readonly held: Held | undefined
-  /** What we answer; `undefined` while nobody has the image any more. */
+  /** What we answer; `undefined` while nobody has the image any more, or it is withheld. */
   readonly winner: Winner | undefined
-}
-
-interface Held {
-  readonly image: HeldImage
-  /** Its manifest with every digest we measured, also those that nobody had declared: what claims are compared with. */
-  readonly measured: Manifest
+  readonly withheld: Withheld | undefined
 }
 
 /**
  * Everything all upstreams claim, merged by uuid. The rules:
  *
  * - An image that was published here is as it was published here, whatever upstreams claim.
- * - Of others, the first upstream in the configuration that has an image wins.
+ * - Of others, the first upstream in the configuration that has an image wins, unless a policy says otherwise, which may
+ *   also withhold an image from everybody, and with it all that builds on it (see choose-winner.ts).
  * - A held image keeps its sha1, size and origin whatever is claimed later: only claims that agree with what we measured,
  *   and declare as much as we promised, can win. Of a held Docker layer we show what we measured, whoever wins: its
  *   tags move, and its registry never says a sha1.
@@ -58,6 +57,9 @@ export class Catalogue {
   readonly #rank: ReadonlyMap<string, number>
   readonly #options: CatalogueOptions
   readonly #channels: Channels
+  readonly #policies: ConflictPolicies
+  readonly #withheld = new Set<Uuid>()
+  #withheldFiles: { readonly revision: number; readonly files: ReadonlyMap<string, Uuid> } | undefined
   #revision = 1
   #holdings = 0
   #listed: readonly Manifest[] | undefined
@@ -66,6 +68,7 @@ export class Catalogue {
   constructor(options: CatalogueOptions) {
     this.#options = options
     this.#channels = options.channels ?? new Channels()
+    this.#policies = options.policies ?? new ConflictPolicies()
     this.#rank = new Map(options.precedence.map((name, index) => [name, index]))
   }
 
@@ -82,6 +85,28 @@ export class Catalogue {
   /** The image as we answer it, in any state, listed or not. */
   find(uuid: Uuid): Manifest | undefined {
     return this.#entries.get(uuid)?.winner?.manifest
+  }
+
+  /** Why an image is kept from everybody, if it is: `find` does not know it then. */
+  withheld(uuid: Uuid): Withheld | undefined {
+    return this.#entries.get(uuid)?.withheld
+  }
+
+  /** Whether what further upstreams say may still decide whether this image is answered for. */
+  awaitsEverybody(uuid: Uuid): boolean {
+    const { held, winner, withheld } = this.#entries.get(uuid) ?? {}
+    const answer = winner ?? withheld?.reference
+    if (!answer || isOurs(held)) return false
+    const { policy } = this.#policies.for(answer.manifest)
+    return policy === 'withhold' || (typeof policy === 'object' && 'quorum' in policy)
+  }
+
+  /** By their sha256, files that are of withheld images alone, and of which. */
+  withheldFiles(): ReadonlyMap<string, Uuid> {
+    if (this.#withheldFiles?.revision !== this.#revision) {
+      this.#withheldFiles = { revision: this.#revision, files: this.#findWithheldFiles() }
+    }
+    return this.#withheldFiles.files
   }
 
   held(uuid: Uuid): HeldImage | undefined {
@@ -107,19 +132,28 @@ export class Catalogue {
 
   /**
    * Whom to ask for the files of an image: claims that agree with what we answer, standing ones first, then withdrawn
-   * ones, since servers go on serving what they no longer list.
+   * ones, since servers go on serving what they no longer list. Of a withheld image that is held, too: it is kept whole.
    */
   offersOf(uuid: Uuid): readonly Claim[] {
     const entry = this.#entries.get(uuid)
-    if (!entry?.winner) return []
-    const { identity } = entry.winner
+    const answer = entry?.winner ?? entry?.withheld?.reference
+    if (!entry || !answer) return []
+    const { identity } = answer
     const agreeing = entry.claims.filter((claim) => identityDifferences(identity, claim.manifest).length === 0)
     return [...agreeing.filter(stands), ...agreeing.filter((claim) => !stands(claim))]
   }
 
-  /** Every image we answer for, listed or not, in no order. */
+  /** Every image we answer for, listed or not, and those we withhold, in no order. */
   *all(): Generator<Manifest> {
-    for (const { winner } of this.#entries.values()) if (winner) yield winner.manifest
+    for (const { winner, withheld } of this.#entries.values()) {
+      const answer = winner ?? withheld?.reference
+      if (answer) yield answer.manifest
+    }
+  }
+
+  /** Whether anybody has an image of that uuid, withheld or not. */
+  isKnown(uuid: Uuid): boolean {
+    return this.find(uuid) !== undefined || this.#withheld.has(uuid)
   }
 
   /** Whether some image we answer for builds on this one. */
@@ -136,9 +170,10 @@ export class Catalogue {
   listed(): readonly Manifest[] {
     if (!this.#listed) {
       const listed: Manifest[] = []
+      const usable = new Map<Uuid, boolean>()
       for (const entry of this.#entries.values()) {
         const manifest = this.#listedForm(entry)
-        if (manifest) listed.push(manifest)
+        if (manifest && !this.#buildsOnWithheld(manifest, usable)) listed.push(manifest)
       }
       this.#listed = listed.sort(compareByPublication)
     }
@@ -165,10 +200,10 @@ export class Catalogue {
   }
 
   /** Counts of everything, for operators. */
-  count(): { listed: number; held: number } {
+  count(): { listed: number; held: number; withheld: number } {
     let held = 0
     for (const entry of this.#entries.values()) if (entry.held?.image.files.length) held++
-    return { listed: this.listed().length, held }
+    return { listed: this.listed().length, held, withheld: this.#withheld.size }
   }
 
   /** Takes in what was heard: new claims, changed ones, withdrawn ones. */
@@ -203,18 +238,70 @@ export class Catalogue {
 
   #put(uuid: Uuid, claims: readonly Claim[], held: Held | undefined): void {
     const before = this.#entries.get(uuid)
-    const chosen = chooseWinner(claims, held)
-    const differences = claims.map(({ manifest }) => (chosen ? differencesTo(chosen.identity, manifest) : []))
-    const entry: Entry = { claims, held, winner: this.#placed(chosen, claims, held, differences) }
+    const { winner, withheld } = chooseWinner(claims, held, this.#policies)
+    const reference = winner ?? withheld?.reference
+    const differences = claims.map(({ manifest }) => (reference ? differencesTo(reference.identity, manifest) : []))
+    const entry: Entry = { claims, held, winner: this.#placed(winner, claims, held, differences), withheld }
     this.#entries.set(uuid, entry)
-    this.#noteConflicts(uuid, claims, differences, entry.winner)
-    if (before?.winner?.manifest.origin !== entry.winner?.manifest.origin) this.#origins = undefined
+    this.#noteConflicts(uuid, claims, differences, winner ? winner.name : withheld && NOBODY)
+    const hasMoved = before?.winner?.manifest.origin !== entry.winner?.manifest.origin
+    if (hasMoved) this.#origins = undefined
+    this.#noteWithheld(uuid, withheld !== undefined, hasMoved)
     const [listedBefore, listed] = [before && this.#listedForm(before), this.#listedForm(entry)]
     if (listedBefore === listed) return
     this.#listed = undefined
     // The same text heard anew is another object, and no change to whoever reads the list.
     const isSameText = listedBefore?.json === listed?.json
     if (!isSameText || !areSameChannels(listedBefore?.channels, listed?.channels)) this.#revision++
+  }
+
+  /** What builds on a withheld image leaves the list with it, and comes back with it. */
+  #noteWithheld(uuid: Uuid, isWithheld: boolean, hasMoved: boolean): void {
+    const isNews = this.#withheld.has(uuid) !== isWithheld
+    if (isWithheld) this.#withheld.add(uuid)
+    else this.#withheld.delete(uuid)
+    if (!isNews && !(hasMoved && this.#withheld.size > 0)) return
+    this.#listed = undefined
+    this.#revision++
+  }
+
+  /** @param known what was found out before, by uuid; added to. */
+  #buildsOnWithheld({ uuid, origin }: Manifest, known: Map<Uuid, boolean>): boolean {
+    if (this.#withheld.size === 0) return false
+    const passed: Uuid[] = []
+    let isBlocked = false
+    for (let each = origin, below = uuid; each; ) {
+      const answer = known.get(below)
+      passed.push(below)
+      if (answer !== undefined || this.#withheld.has(each)) {
+        isBlocked = answer ?? true
+        break
+      }
+      // A ring is refused to whoever asks.
+      if (passed.includes(each)) break
+      below = each
+      each = this.find(each)?.origin
+    }
+    for (const each of passed) known.set(each, isBlocked)
+    return isBlocked
+  }
+
+  #findWithheldFiles(): Map<string, Uuid> {
+    const files = new Map<string, Uuid>()
+    const sha256sOf = ({ files: each }: Manifest) =>
+      each.flatMap(({ digests }) => digests.flatMap(({ algorithm, hex }) => (algorithm === 'sha256' ? [hex] : [])))
+    for (const uuid of this.#withheld) {
+      const { claims, held } = this.#entries.get(uuid)!
+      for (const { manifest } of claims) for (const sha256 of sha256sOf(manifest)) files.set(sha256, uuid)
+      for (const { sha256 } of held?.image.files ?? []) files.set(sha256, uuid)
+    }
+    if (files.size === 0) return files
+    for (const { winner, held } of this.#entries.values()) {
+      if (!winner) continue
+      for (const sha256 of sha256sOf(winner.manifest)) files.delete(sha256)
+      for (const { sha256 } of held?.image.files ?? []) files.delete(sha256)
+    }
+    return files
   }
 
   /** The winner with the channels it is in. */
@@ -247,7 +334,7 @@ export class Catalogue {
     uuid: Uuid,
     claims: readonly Claim[],
     allDifferences: readonly (readonly string[])[],
-    winner: Winner | undefined,
+    winner: string | undefined,
   ): void {
     for (const [place, claim] of claims.entries()) {
       const key = `${uuid} ${claim.upstream}`
@@ -257,16 +344,17 @@ export class Catalogue {
         continue
       }
       const known = this.#conflicts.get(key)
-      if (known && known.winner === winner.name && known.differences.join() === differences.join()) continue
+      if (known && known.winner === winner && known.differences.join() === differences.join()) continue
       const conflict = {
         uuid,
-        winner: winner.name,
+        winner,
         loser: claim.upstream,
         differences,
         firstSeenMs: claim.firstHeardMs,
       }
       this.#conflicts.set(key, conflict)
-      this.#options.log.warn(conflict, `claims about image ${uuid} disagree: ${winner.name} stands`)
+      const outcome = winner === NOBODY ? 'it is withheld' : `${winner} stands`
+      this.#options.log.warn(conflict, `claims about image ${uuid} disagree: ${outcome}`)
       this.#options.onConflict?.(conflict)
     }
   }
@@ -287,38 +375,8 @@ export class Catalogue {
   }
 }
 
-interface Winner {
-  readonly manifest: Manifest
-  /** What claims must agree with: of a held image, what was measured. */
-  readonly identity: Manifest
-  /** The upstream's name, or what a person would call the other possibility. */
-  readonly name: string
-}
-
-function chooseWinner(claims: readonly Claim[], held: Held | undefined): Winner | undefined {
-  if (held && isOurs(held))
-    return { manifest: held.image.manifest, identity: held.measured, name: 'the image published here' }
-  const standing = claims.filter(stands)
-  if (!held) {
-    const first = standing[0]
-    return first && { manifest: first.manifest, identity: first.manifest, name: first.upstream }
-  }
-  const { manifest: promised, files } = held.image
-  const isLayer = files[0]?.layer !== undefined
-  const agrees = ({ manifest }: Claim) =>
-    identityDifferences(held.measured, manifest).length === 0 && (isLayer || declaresAll(manifest, promised))
-  const agreeing = standing.find(agrees) ?? claims.find(agrees)
-  return {
-    manifest: asHeld(agreeing?.manifest ?? promised, held.image),
-    identity: held.measured,
-    name: 'the held image',
-  }
-}
-
-/** Of what was published here, nobody else's word counts. */
-function isOurs(held: Held | undefined): boolean {
-  return held?.image.publication !== undefined
-}
+/** Stands in the place of a winner where all are withheld. */
+const NOBODY = 'nobody'
 
 const NONE: readonly string[] = []
 
@@ -329,24 +387,4 @@ function differencesTo(identity: Manifest, manifest: Manifest): readonly string[
 /** Equal sets are mostly the same array. */
 function areSameChannels(one: readonly string[] | undefined, other: readonly string[] | undefined): boolean {
   return one === other || one?.join() === other?.join()
-}
-
-/** What is claimed of a Docker layer, with what only who holds it can know; of any other image just what is claimed. */
-function asHeld(manifest: Manifest, { files: [file], manifest: promised }: HeldImage): Manifest {
-  if (!file?.layer) return manifest
-  const { sizeBytes } = promised.files[0]!
-  return withLayerFacts(manifest, { ...file.layer, sha256: file.sha256, sizeBytes })
-}
-
-/** Whether every digest that `promised` declares is declared by `manifest` too: a promise must not get weaker. */
-function declaresAll(manifest: Manifest, promised: Manifest): boolean {
-  return promised.files.every((file, index) =>
-    file.digests.every(({ algorithm }) =>
-      manifest.files[index]?.digests.some((digest) => digest.algorithm === algorithm),
-    ),
-  )
-}
-
-function stands(claim: Claim): boolean {
-  return claim.withdrawnMs === undefined
 }

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isMirrorError } from '../errors.js'
 import type { Claim, Statement } from '../images/claim.js'
-import { differencesOfFiles } from '../images/identity.js'
+import { differencesOfFiles, identityDifferences } from '../images/identity.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
@@ -153,13 +153,13 @@ function claimFrom(
   heardMs: number,
   isListed: boolean,
 ): Claim {
-  const isOldNews = known !== undefined && differencesOfFiles(known.manifest, statement.manifest).length === 0
+  const isOldNews = known !== undefined && identityDifferences(known.manifest, statement.manifest).length === 0
   return {
     upstream,
     manifest: statement.manifest,
     whereabouts: statement.whereabouts,
     isListed,
-    // First heard of this file: a changed sha1 or size is a new claim.
+    // First heard of this image: a changed sha1, size or origin is a new claim.
     firstHeardMs: isOldNews ? known.firstHeardMs : heardMs,
     lastHeardMs: heardMs,
     withdrawnMs: undefined,

@@ -100,7 +100,7 @@ export class Inquiries {
     const { catalogue, channels, missTtlMs, patienceMs } = this.#options
     const isFound = () => {
       const found = catalogue.find(uuid)
-      return found !== undefined && channels.shows(found, channel)
+      return found !== undefined && channels.shows(found, channel) && !catalogue.awaitsEverybody(uuid)
     }
     const asOrigin = catalogue.isOrigin(uuid)
     const answers = upstreams.map((upstream) => this.#askOne(upstream, uuid))
@@ -110,7 +110,7 @@ export class Inquiries {
       let everybodyAnswers = true
       for (const answer of answers) {
         const outcome = await Promise.race([answer, patience.promise])
-        // One who has it may have it in another channel: then the others count too.
+        // One who has it may have it in another channel, and a policy may want everybody's word: then the others count too.
         if (outcome === 'yes' && isFound()) return
         if (outcome !== 'yes' && outcome !== 'no') everybodyAnswers = false
       }

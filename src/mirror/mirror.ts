@@ -80,7 +80,8 @@ export interface Mirror {
   /**
    * Any state. Asks the upstreams for a uuid that nobody listed, once for all who ask. Makes the manifests of its
    * ancestry ready in passing.
-   * @throws MirrorError IMAGE_UNKNOWN, IMAGE_INCOMPLETE (offline, saying what is missing), ANCESTRY_BROKEN, CHANNEL_UNKNOWN.
+   * @throws MirrorError IMAGE_UNKNOWN, IMAGE_WITHHELD (also where it builds on one that is), IMAGE_INCOMPLETE (offline, saying
+   *   what is missing), ANCESTRY_BROKEN, CHANNEL_UNKNOWN.
    */
   getImage(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest>
 
@@ -102,6 +103,8 @@ export interface MirrorStatus {
   /** Images in the unfiltered list, images whose files are all held, blobs. */
   readonly imagesListed: number
   readonly imagesHeld: number
+  /** Images that a policy for conflicts keeps from everybody. */
+  readonly imagesWithheld?: number
   readonly blobsKept: number
   readonly bytesKept: number
   readonly upstreams: readonly UpstreamStatus[]
@@ -195,6 +198,7 @@ export interface FlightStatus {
 /** Claims that disagree on sha1, size or origin. The winner stands; nothing is settled in silence. */
 export interface Conflict {
   readonly uuid: Uuid
+  /** An upstream, `the held image`, `the image published here`; or `nobody`, when the image is withheld. */
   readonly winner: string
   readonly loser: string
   readonly differences: readonly string[]

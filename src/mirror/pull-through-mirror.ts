@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { isMirrorError, MirrorError } from '../errors.js'
 import { ancestryOf } from '../images/ancestry.js'
+import type { Claim } from '../images/claim.js'
 import { DIGEST_ALGORITHMS, strongestDigest } from '../images/digest.js'
 import { SNIFF_BYTES, sniffCompression } from '../images/docker/sniff-compression.js'
 import type { ListQuery } from '../images/list-query.js'
@@ -16,6 +17,7 @@ import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
 import { ALL_CHANNELS, Channels } from './channels.js'
+import type { ConflictPolicies } from './conflict-policies.js'
 import type { MirrorCounters } from './counters.js'
 import type { Flight, Provenance } from './flight.js'
 import { Flights } from './flights.js'
@@ -46,6 +48,8 @@ export interface MirrorOptions {
   readonly registryHosts?: readonly string[]
   readonly isOffline: boolean
   readonly withdrawn: 'list' | 'hide'
+  /** What becomes of images that upstreams disagree about. Without it, order decides. */
+  readonly policies?: ConflictPolicies
   readonly refreshMs: number
   /** The tail of every answer that waits until the file is verified; at least 1. */
   readonly holdbackBytes: number
@@ -123,7 +127,15 @@ export class PullThroughMirror implements Mirror {
       withdrawn,
     } = options
     const onConflict = () => counters.conflictFound()
-    const catalogue = new Catalogue({ precedence, withdrawn, channels, log, onConflict })
+    const { policies } = options
+    const catalogue = new Catalogue({
+      precedence,
+      withdrawn,
+      channels,
+      ...(policies && { policies }),
+      log,
+      onConflict,
+    })
     this.channels = channels
     const heard = new Heard({ catalogue, claims: store.claims, log })
     this.#catalogue = catalogue
@@ -162,6 +174,7 @@ export class PullThroughMirror implements Mirror {
       ...options,
       hosts: options.registryHosts ?? [],
       flights: this.#flights,
+      withheldFiles: () => this.#catalogue.withheldFiles(),
       verified: (blob) => this.#keeping.verified(blob),
     })
     this.#jobs = new Jobs({ log })
@@ -190,7 +203,10 @@ export class PullThroughMirror implements Mirror {
     const { isOffline, maxAncestry } = this.#options
     const channel = this.channels.resolve(asked, 'read')
     const manifest = await this.#find(uuid, signal, channel)
-    if (!manifest) throw new MirrorError('IMAGE_UNKNOWN', `image ${uuid} not found`)
+    if (!manifest) {
+      this.#refuseWithheld(uuid, channel)
+      throw new MirrorError('IMAGE_UNKNOWN', `image ${uuid} not found`)
+    }
     // In the reference's words, which do not say whether there is such an image in another channel.
     if (!this.channels.shows(manifest, channel)) throw new MirrorError('IMAGE_UNKNOWN', 'image not found')
     await this.#prepareAncestry(manifest, signal)
@@ -241,13 +257,14 @@ export class PullThroughMirror implements Mirror {
 
   status(): MirrorStatus {
     const { isOffline } = this.#options
-    const { held } = this.#catalogue.count()
+    const { held, withheld } = this.#catalogue.count()
     const blobs = [...this.#options.store.blobs.all()]
     return {
       isOffline,
       // Of what is known, clients are shown what is active (see selectImages).
       imagesListed: this.#listed().manifests.filter(({ state }) => state === 'active').length,
       imagesHeld: held,
+      imagesWithheld: withheld,
       blobsKept: blobs.length,
       bytesKept: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
       upstreams: this.#refresher.status(),
@@ -337,15 +354,28 @@ export class PullThroughMirror implements Mirror {
   /**
    * Makes the manifests of the origins ready: whoever asks for a leaf asks for these next. An origin that nobody has is
    * no failure of the leaf, which upstreams serve all the same.
-   * @throws MirrorError ANCESTRY_BROKEN
+   * @throws MirrorError ANCESTRY_BROKEN, IMAGE_WITHHELD
    */
   async #prepareAncestry(leaf: Manifest, signal: AbortSignal): Promise<void> {
     const { maxAncestry } = this.#options
     for (;;) {
       const { missing, broken } = ancestryOf(leaf, (uuid) => this.#catalogue.find(uuid), maxAncestry)
       if (broken) throw broken
-      if (!missing || !(await this.#find(missing, signal))) return
+      if (!missing) return
+      if (await this.#find(missing, signal)) continue
+      if (this.#catalogue.withheld(missing)) {
+        throw new MirrorError('IMAGE_WITHHELD', `image ${leaf.uuid} builds on image ${missing}, which is withheld`)
+      }
+      return
     }
+  }
+
+  /** @throws MirrorError IMAGE_WITHHELD; nothing for an image that is not withheld, or not in this channel. */
+  #refuseWithheld(uuid: Uuid, channel: string | undefined): void {
+    const withheld = this.#catalogue.withheld(uuid)
+    const isInChannel = (claim: Claim) => this.channels.shows({ channels: this.channels.filledBy(claim) }, channel)
+    if (!withheld || !(channel === undefined || this.#catalogue.claimsOf(uuid).some(isInChannel))) return
+    throw new MirrorError('IMAGE_WITHHELD', `image ${uuid} is withheld: ${withheld.why}`)
   }
 
   async #open(manifest: Manifest, fileIndex: number, signal: AbortSignal): Promise<OpenFile> {

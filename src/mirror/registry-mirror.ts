@@ -3,6 +3,7 @@ import { isMirrorError, MirrorError } from '../errors.js'
 import { canonicalHost, DOCKER_HUB, isRepositoryName, localNameOf } from '../images/docker/reference.js'
 import { parseRegistryDigest } from '../images/docker/registry-digest.js'
 import { choosePlatform, MANIFEST_TYPES, type Platform } from '../images/docker/registry-manifest.js'
+import type { Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
@@ -31,6 +32,8 @@ export interface RegistryMirrorOptions {
   readonly refreshMs: number
   readonly holdbackBytes: number
   readonly flights: Pick<Flights, 'find' | 'isSpoilt' | 'start'>
+  /** Files, by their sha256, that nobody may have, and the withheld image they are of. */
+  readonly withheldFiles: () => ReadonlyMap<string, Uuid>
   /** The blob, read as configuration says. */
   readonly verified: (blob: OpenBlob) => OpenBlob
   readonly counters: Pick<MirrorCounters, 'fileAsked' | 'tagMoved'>
@@ -185,6 +188,13 @@ export class RegistryMirror implements Registry {
       return found && (await this.#inAcceptedForm(home, found, accepts, isHead))
     }
     const served = await abortable(this.#watch(this.#firstOf(homes, ask, isDigest)), signal)
+    const withheld = served && this.#withheldIn(served.digest)
+    if (withheld) {
+      throw new MirrorError(
+        'IMAGE_WITHHELD',
+        `${homes[0]!.name} ${reference} has a layer that is image ${withheld}, which is withheld`,
+      )
+    }
     if (served) return served
     throw new MirrorError('MANIFEST_UNKNOWN', `${homes[0]!.name} has no manifest ${reference}`)
   }
@@ -380,9 +390,25 @@ export class RegistryMirror implements Registry {
     }
   }
 
+  /** The withheld image, if there is one, that a layer of this manifest is; or of what an index has for our platform. */
+  #withheldIn(digest: string): Uuid | undefined {
+    const files = this.#options.withheldFiles()
+    if (files.size === 0) return undefined
+    const member = choosePlatform(this.#contents.membersOf(digest), LINUX_AMD64)
+    for (const blob of this.#contents.blobsOf(member?.digest ?? digest)) {
+      const uuid = files.get(blob.digest.slice('sha256:'.length))
+      if (uuid) return uuid
+    }
+    return undefined
+  }
+
   async #blob(homes: readonly Home[], digest: string): Promise<BlobOnOffer> {
     const { blobs, registry } = this.#options.store
     const parsed = parseRegistryDigest(digest)
+    const withheld = parsed && this.#options.withheldFiles().get(parsed.hex)
+    if (withheld) {
+      throw new MirrorError('IMAGE_WITHHELD', `blob ${digest} is the file of image ${withheld}, which is withheld`)
+    }
     const found =
       parsed &&
       (await this.#firstOf(
@@ -538,7 +564,11 @@ export class RegistryMirror implements Registry {
       const list = () => this.#watch(source.registry.listTags(name, this.#abort.signal))
       const tags = this.#tagLists.get(key) ?? (await this.#listing.do(key, list))
       if (tags) this.#tagLists.set(key, tags, { noUpdateTTL: true })
-      return tags?.filter((tag) => source.registry.mayPull(name, tag)).sort()
+      const isWithheld = (tag: string) => {
+        const meant = this.#options.store.registry.tag(host, name, tag)
+        return meant !== undefined && this.#withheldIn(meant.digest) !== undefined
+      }
+      return tags?.filter((tag) => source.registry.mayPull(name, tag) && !isWithheld(tag)).sort()
     } catch (error) {
       if (!isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
       const left = known()
@@ -575,6 +605,7 @@ export class RegistryMirror implements Registry {
   }
 
   #isListed({ name, source }: Home, tag: string, digest: string): boolean {
+    if (this.#withheldIn(digest)) return false
     return source ? source.registry.mayPull(name, tag) : this.#contents.isComplete(digest)
   }
 

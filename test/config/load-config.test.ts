@@ -304,6 +304,26 @@ describe('a wrong config is told', () => {
       `${WITH_UPSTREAM}    ca: empty`,
       /5:9: upstreams\[0\]\.ca: found "empty"; right is a file that is not empty/,
     ],
+    [
+      'a policy that is none',
+      'conflicts: newest',
+      /1:12: conflicts: found "newest"; right is prefer-order, first-seen, withhold, or \{quorum: 2\}/,
+    ],
+    [
+      'a quorum of one, which is none',
+      'conflicts: {quorum: 1}',
+      /conflicts\.quorum: found 1; right is a whole number from 2/,
+    ],
+    [
+      'an exception for what is neither uuid nor filter',
+      'conflictOverrides: {smartos: withhold}',
+      /conflictOverrides\.smartos: found "smartos"; right is a uuid, or a filter/,
+    ],
+    [
+      'an exception that believes an upstream there is not',
+      'conflictOverrides: {type=docker: joyent}',
+      /conflictOverrides\.type=docker: found "joyent"; right is one of prefer-order, first-seen, withhold/,
+    ],
     ['a rate without its unit', 'rate: 20', /1:7: rate: found 20; right is unlimited, or a rate/],
     [
       'a rate with a unit nobody knows',

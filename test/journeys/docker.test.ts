@@ -87,6 +87,21 @@ describe.skipIf(reason !== undefined)(`clients of Docker registries${reason ? ` 
     for (const { bytes, digest } of [config, ...layers]) expect((await copy.blob(digest)).equals(bytes)).toBe(true)
   }
 
+  it('withholds from Docker clients what it withholds as images, by tag, by digest and blob by blob', async () => {
+    const mirror = await start({
+      conflicts: { quorum: 2 },
+      conflictOverrides: { 'tags.docker:repo=~multi': 'prefer-order' },
+    })
+    const [layer] = plain.layers
+    for (const path of ['manifests/1.0', `manifests/${plain.manifest.digest}`, `blobs/${layer!.digest}`]) {
+      const refused = await get(mirror, `/v2/library/plain/${path}`)
+      expect([refused.status, await refused.text()], path).toEqual([404, expect.stringContaining('withheld')])
+    }
+    expect(await (await get(mirror, '/v2/library/plain/tags/list')).json()).toMatchObject({ tags: [] })
+    // Its base is also a layer of what is withheld, and is given all the same.
+    await expectImage(mirror, 'library/multi:latest', amd64)
+  })
+
   it('skopeo copies images digest by digest, cold, warm, and when the registry is dead', async () => {
     const own = await another()
     const mirror = await startMirror({

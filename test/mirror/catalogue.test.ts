@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Claim } from '../../src/images/claim.js'
+import { parseFilter } from '../../src/images/filter.js'
 import type { Manifest } from '../../src/images/manifest.js'
 import { Catalogue, type CatalogueOptions } from '../../src/mirror/catalogue.js'
+import { ConflictPolicies } from '../../src/mirror/conflict-policies.js'
 import type { Conflict } from '../../src/mirror/mirror.js'
 import { image, MD5, SHA1, SHA256, uuid } from '../images/manifests.js'
 import { RecordingLog } from '../support/recording-log.js'
@@ -409,5 +411,16 @@ it('stays cheap with 100,000 images of two upstreams', () => {
   })
   figures.heap = `${Math.round((process.memoryUsage().heapUsed - heapBefore) / 2 ** 20)} MiB besides claims`
   console.info('catalogue of 100,000:', figures)
-  expect(catalogue.count()).toEqual({ listed: COUNT + 1, held: 0 })
+  expect(catalogue.count()).toEqual({ listed: COUNT + 1, held: 0, withheld: 0 })
+  const overrides = [{ text: 'name=image-0', filter: parseFilter('name=image-0'), policy: 'withhold' as const }]
+  const policies = new ConflictPolicies({ policy: { quorum: 2 }, overrides })
+  const strict = makeCatalogue({ policies }).catalogue
+  measure('hear the first, who are too few', () => strict.hear(claims))
+  expect(strict.count().withheld).toBe(COUNT - Math.ceil(COUNT / 300))
+  measure('list what builds on nothing withheld', () => strict.listed())
+  measure('files nobody may have', () => strict.withheldFiles())
+  measure('hear the second, who make a quorum', () => strict.hear(claimsOfTwo))
+  measure('list them all', () => strict.listed())
+  console.info('with a quorum of two, and a filter:', figures)
+  expect(strict.count()).toEqual({ listed: COUNT, held: 0, withheld: 0 })
 })

@@ -110,7 +110,7 @@ export class OwnImages {
    */
   exists(uuid: Uuid, isOffline: boolean): boolean {
     const { catalogue } = this.#options
-    return catalogue.held(uuid) !== undefined || (!isOffline && catalogue.find(uuid) !== undefined)
+    return catalogue.held(uuid) !== undefined || (!isOffline && catalogue.isKnown(uuid))
   }
 
   /**
@@ -214,7 +214,7 @@ export class OwnImages {
     const before = image.manifest
     const manifest = manifestOfRecord(record)
     const isRenamed = manifest.uuid !== before.uuid
-    if (isRenamed && (this.get(manifest.uuid) || this.#options.catalogue.find(manifest.uuid))) {
+    if (isRenamed && (this.get(manifest.uuid) || this.#options.catalogue.isKnown(manifest.uuid))) {
       throw imageExists(manifest.uuid)
     }
     if (isRenamed) this.#refuseIfInUse(before.uuid)
