@@ -77,9 +77,10 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       upstreams,
       connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
       precedence: config.upstreams.map(({ name }) => name),
-      registryHosts: config.upstreams.flatMap(({ type, url }) =>
-        type === 'docker' ? [parseRegistryAddress(url.href).host] : [],
+      registries: config.upstreams.flatMap(({ platform, type, url }) =>
+        type === 'docker' ? [{ host: parseRegistryAddress(url.href).host, platform }] : [],
       ),
+      registryLimitBytes: config.limits.manifestBytes,
       channels: new Channels(config.channels, new Map(fillings)),
       isOffline: config.isOffline,
       withdrawn: config.withdrawn,

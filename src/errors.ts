@@ -81,15 +81,23 @@ export class MirrorError extends Error {
   readonly fields: readonly FieldFailure[] | undefined
   /** When to try again, as an upstream asked us to (Retry-After); milliseconds from when the failure was made. */
   readonly retryAfterMs: number | undefined
+  /** An upstream could not be had because we have asked for all that it lets us have: it is well, and not away. */
+  readonly isOverLimit: boolean
 
   constructor(
     readonly code: FailureCode,
     message: string,
-    options: { cause?: unknown; fields?: readonly FieldFailure[]; retryAfterMs?: number | undefined } = {},
+    options: {
+      cause?: unknown
+      fields?: readonly FieldFailure[]
+      retryAfterMs?: number | undefined
+      isOverLimit?: boolean | undefined
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.fields = options.fields
     this.retryAfterMs = options.retryAfterMs
+    this.isOverLimit = options.isOverLimit ?? false
   }
 }
 

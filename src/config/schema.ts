@@ -795,11 +795,16 @@ export const settingsSchema = z.strictObject(
           list: size('1KiB', '4GiB')
             .prefault('256MiB')
             .describe("How large one upstream's catalogue may be, unpacked. Guards memory against a server gone mad."),
+          manifests: size('1MiB', '64GiB')
+            .prefault('256MiB')
+            .describe(
+              'How much room manifests, configs and tags of Docker registries may take that clients have asked for and that no tag named in images leads to: then what was asked for longest ago leaves. Each counts as 4 KiB at least. They take about twice as much memory.',
+            ),
         },
-        'a mapping with the key list',
+        'a mapping of list and manifests',
       )
       .prefault({})
-      .describe('Bounds on what upstreams may send.'),
+      .describe('Bounds on what upstreams may send, and what is kept of it beside image files.'),
   },
   'a mapping of keys',
 )

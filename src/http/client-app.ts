@@ -57,7 +57,7 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   app.use(async (context, next) => {
     if (!answerPreflight(context)) await next()
   })
-  if (registry) app.use(answerRegistry(registry, authenticator))
+  if (registry) app.use(answerRegistry({ registry, authenticator, pathPrefix: address.pathPrefix }))
   app.use(router.routes())
   app.use(refuseTheRest)
   return app

@@ -23,16 +23,16 @@ import type { Flight, Provenance } from './flight.js'
 import { Flights } from './flights.js'
 import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
+import { Jobs } from './jobs.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
-import { Jobs } from './jobs.js'
 import type { Operations } from './operations/operations.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
 import type { Publishing } from './publishing.js'
 import type { Offer } from './reception.js'
 import { Refresher, type RefresherOptions } from './refresher.js'
-import { RegistryMirror } from './registry-mirror.js'
+import { RegistryMirror, type RegistryMirrorOptions } from './registry-mirror.js'
 
 export interface MirrorOptions {
   readonly store: Store
@@ -44,8 +44,10 @@ export interface MirrorOptions {
   readonly precedence: readonly string[]
   /** Without them, a mirror without channels. */
   readonly channels?: Channels
-  /** Hosts of the configured Docker registries in order of precedence, also when offline. */
-  readonly registryHosts?: readonly string[]
+  /** The configured Docker registries in order of precedence, also when offline. */
+  readonly registries?: RegistryMirrorOptions['registries']
+  /** What manifests, configs and tags of registries may take that no followed tag leads to. */
+  readonly registryLimitBytes?: number
   readonly isOffline: boolean
   readonly withdrawn: 'list' | 'hide'
   /** What becomes of images that upstreams disagree about. Without it, order decides. */
@@ -66,6 +68,7 @@ export interface MirrorOptions {
   readonly log: Log
 }
 
+const REGISTRY_LIMIT_BYTES = 256 * 1024 * 1024
 /** How long the list of what is complete is believed when nothing seems to have changed. */
 const COMPLETE_TTL_MS = 1_000
 
@@ -172,7 +175,8 @@ export class PullThroughMirror implements Mirror {
     this.publishing = this.#publisher
     this.registry = new RegistryMirror({
       ...options,
-      hosts: options.registryHosts ?? [],
+      registries: options.registries ?? [],
+      limitBytes: options.registryLimitBytes ?? REGISTRY_LIMIT_BYTES,
       flights: this.#flights,
       withheldFiles: () => this.#catalogue.withheldFiles(),
       verified: (blob) => this.#keeping.verified(blob),

@@ -238,11 +238,12 @@ export class Reception {
     const { fileIndex, manifest } = this.#options
     const failures = [...complaints.values()].filter((error) => error instanceof Error)
     const isSilence = failures.every((error) => isMirrorError(error, 'UPSTREAM_UNREACHABLE'))
+    const isOverLimit = failures.length > 0 && failures.every((error) => isMirrorError(error) && error.isOverLimit)
     const waits = failures.flatMap((error) => (isMirrorError(error) && error.retryAfterMs ? [error.retryAfterMs] : []))
     return new MirrorError(
       isSilence ? 'UPSTREAM_UNREACHABLE' : 'UPSTREAM_MISBEHAVED',
       `no upstream delivers file ${fileIndex} of image ${manifest.uuid}: ${failures.map(({ message }) => message).join('; ')}`,
-      { cause: failures.at(-1), ...(waits.length > 0 && { retryAfterMs: Math.min(...waits) }) },
+      { cause: failures.at(-1), isOverLimit, ...(waits.length > 0 && { retryAfterMs: Math.min(...waits) }) },
     )
   }
 }

@@ -21,16 +21,20 @@ type Contents =
   | { readonly kind: 'other' }
 
 const READS_AT_A_TIME = 16
+/** Of what could not be kept, because the disk is full, so many are remembered. */
+const UNKEPT_REMEMBERED = 1000
 /** An index in an index, and one more. */
 const MAX_NESTING = 3
 
 /**
  * What the kept manifests and indexes of registries say, in memory: which blobs and members belong to which. Read from the
- * store when it is needed first; never forgotten, as manifests never change. About 2 KB for an image of ten layers.
+ * store when it is needed first; forgotten when they are let go of, as manifests never change. About 2 KB for an image of ten layers.
  */
 export class RegistryContents {
   readonly #store: Pick<Store, 'blobs' | 'registry'>
   readonly #known = new Map<string, Contents>()
+  /** Those of `#known` that were not kept when they were learnt; the oldest first. */
+  readonly #unkept = new Set<string>()
 
   constructor(store: Pick<Store, 'blobs' | 'registry'>) {
     this.#store = store
@@ -38,7 +42,21 @@ export class RegistryContents {
 
   /** Takes in an object as a registry sent it, or as it was kept. */
   learn(digest: string, object: { readonly mediaType: string; readonly bytes: Buffer }): void {
-    if (!this.#known.has(digest)) this.#known.set(digest, contentsOf(object))
+    if (this.#known.has(digest)) return
+    this.#known.set(digest, contentsOf(object))
+    this.#unkept.add(digest)
+    if (this.#unkept.size <= UNKEPT_REMEMBERED) return
+    for (const each of this.#unkept) {
+      if (this.#unkept.size <= UNKEPT_REMEMBERED / 2) return
+      this.#unkept.delete(each)
+      if (this.#store.registry.objectSizeBytes(each) === undefined) this.#known.delete(each)
+    }
+  }
+
+  /** It is kept no more. */
+  forget(digest: string): void {
+    this.#known.delete(digest)
+    this.#unkept.delete(digest)
   }
 
   /** Reads what the store has of these, and of the members of those that are indexes. */
@@ -74,6 +92,29 @@ export class RegistryContents {
     // A set that grows is walked to its new end; what is in it is not added again, so rings end too.
     for (const digest of reached) for (const member of this.membersOf(digest)) reached.add(member.digest)
     return reached
+  }
+
+  /** Everything that whoever has this digest may ask for next: itself, all it leads to, and their blobs. */
+  *neededFor(digest: string): Generator<string> {
+    for (const manifest of this.reachableFrom([digest])) {
+      yield manifest
+      for (const blob of this.blobsOf(manifest)) yield blob.digest
+    }
+  }
+
+  /** Every manifest that has been read and has this blob, and every index that leads to one of them. */
+  leadingTo(blob: string): ReadonlySet<string> {
+    const leading = new Set<string>()
+    for (const [digest, contents] of this.#known) {
+      if (contents.kind === 'image' && contents.blobs.some((each) => each.digest === blob)) leading.add(digest)
+    }
+    for (let level = 1, before = -1; level < MAX_NESTING && leading.size > before; level++) {
+      before = leading.size
+      for (const [digest, contents] of this.#known) {
+        if (contents.kind === 'index' && contents.members.some((each) => leading.has(each.digest))) leading.add(digest)
+      }
+    }
+    return leading
   }
 
   /** Whether all is kept that a client needs of this: of an index, for one platform at least. */

@@ -5,6 +5,7 @@ import { parseRegistryDigest } from '../images/docker/registry-digest.js'
 import { choosePlatform, MANIFEST_TYPES, type Platform } from '../images/docker/registry-manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
+import { systemClock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
 import type { OpenBlob } from '../store/blob-store.js'
@@ -19,18 +20,21 @@ import { openBlob, openBytes, openFlight } from './open-files.js'
 import type { Offer } from './reception.js'
 import type { BlobOnOffer, Registry, Repository, ServedObject } from './registry.js'
 import { RegistryContents } from './registry-contents.js'
+import { RegistryRoom } from './registry-room.js'
 
 export interface RegistryMirrorOptions {
   readonly store: Pick<Store, 'blobs' | 'registry'>
   /** In order of precedence, registries and others. Empty when offline. */
   readonly upstreams: readonly Upstream[]
-  /** Hosts of all configured registries in order of precedence, also when offline. */
-  readonly hosts: readonly string[]
+  /** All configured registries in order of precedence, also when offline. */
+  readonly registries: readonly { readonly host: string; readonly platform: Platform }[]
   readonly connections: ReadonlyMap<string, number>
   readonly isOffline: boolean
   /** So long it is believed what a tag means. */
   readonly refreshMs: number
   readonly holdbackBytes: number
+  /** What manifests, configs and tags may take that no followed tag leads to. */
+  readonly limitBytes: number
   readonly flights: Pick<Flights, 'find' | 'isSpoilt' | 'start'>
   /** Files, by their sha256, that nobody may have, and the withheld image they are of. */
   readonly withheldFiles: () => ReadonlyMap<string, Uuid>
@@ -49,6 +53,8 @@ interface Source {
 interface Home {
   readonly host: string
   readonly name: string
+  /** For clients who take no index. */
+  readonly platform: Platform
   /** `undefined` when we are offline. */
   readonly source: Source | undefined
 }
@@ -62,11 +68,12 @@ interface Found {
   readonly read: () => Promise<Buffer>
 }
 
-const LINUX_AMD64: Platform = { os: 'linux', architecture: 'amd64' }
 /** Lists of tags that are remembered: so many characters, all together, and each as long as a tag is believed. */
 const TAG_LISTS_LENGTH = 8 * 1024 * 1024
 /** Manifests fetched at most because somebody asks for a blob that none we have speaks of. */
 const FETCHED_FOR_A_BLOB = 8
+/** Manifests of followed tags fetched again, at most, after one refresh. */
+const LOST_MANIFESTS_FETCHED = 20
 /** Tags asked about one by one, at most, when a registry's list has them no more. */
 const MISSED_TAGS_ASKED = 20
 
@@ -74,6 +81,7 @@ const MISSED_TAGS_ASKED = 20
 export class RegistryMirror implements Registry {
   readonly #options: RegistryMirrorOptions
   readonly #contents: RegistryContents
+  readonly #room: RegistryRoom
   readonly #sources: readonly Source[]
   readonly #tagLists: LRUCache<string, readonly string[]>
   /** Clients who ask for the same at the same time share one question. */
@@ -90,6 +98,13 @@ export class RegistryMirror implements Registry {
       const { registry } = upstream
       return registry ? [{ upstream, registry }] : []
     })
+    this.#room = new RegistryRoom({
+      ...options,
+      contents: this.#contents,
+      isFollowed: ({ host, repository, tag }) =>
+        this.#sources.some(({ registry }) => registry.host === host && registry.follows(repository, tag)),
+      clock: systemClock,
+    })
     this.#tagLists = new LRUCache({
       maxSize: TAG_LISTS_LENGTH,
       ttl: Math.max(1, options.refreshMs),
@@ -105,6 +120,7 @@ export class RegistryMirror implements Registry {
       log.error({ err: error }, 'the kept manifests of registries could not all be read')
     })
     if (isOffline) await read
+    else void read.then(() => this.#room.grown())
   }
 
   repository(name: string, namespace: string | undefined): Repository {
@@ -140,15 +156,16 @@ export class RegistryMirror implements Registry {
     const { host } = source.registry
     const told = new Set(tags.map(({ repository, tag }) => `${repository}:${tag}`))
     try {
-      for (const { repository, tag, digest } of tags) await this.#saw({ host, name: repository, source }, tag, digest)
+      for (const { repository, tag, digest } of tags) await this.#saw(homeAt(source, repository), tag, digest)
       await this.#contents.read(tags.map(({ digest }) => digest))
-      if (incomplete !== undefined || source.registry.pullsAny) return
+      await this.#completeFollowed(source, tags)
+      if (incomplete !== undefined) return
       // Not in the list any more: gone, or only no longer among the newest. The registry knows.
       const missed = [...store.registry.tags(host)]
-        .filter(({ repository, tag }) => !told.has(`${repository}:${tag}`) && source.registry.mayPull(repository, tag))
+        .filter(({ repository, tag }) => !told.has(`${repository}:${tag}`) && source.registry.follows(repository, tag))
         .sort((a, b) => a.lastSeenMs - b.lastSeenMs)
       for (const { repository, tag } of missed.slice(0, MISSED_TAGS_ASKED)) {
-        await this.#head({ host, name: repository, source }, tag)
+        await this.#head(homeAt(source, repository), tag)
       }
     } catch (error) {
       if (!isMirrorError(error)) throw error
@@ -157,6 +174,21 @@ export class RegistryMirror implements Registry {
         { upstream: upstream.name, err: error },
         `what the tags of ${upstream.name} mean is not all written down`,
       )
+    }
+  }
+
+  /** Fetches manifests of followed tags that are kept no more: they were damaged, or deleted. */
+  async #completeFollowed(source: Source, tags: NonNullable<Listing['tags']>): Promise<void> {
+    const { registry } = this.#options.store
+    let left = LOST_MANIFESTS_FETCHED
+    for (const { repository, digest } of tags) {
+      const member = choosePlatform(this.#contents.membersOf(digest), source.registry.platform)
+      for (const each of [digest, ...(member ? [member.digest] : [])]) {
+        if (left === 0) return
+        if (registry.objectSizeBytes(each) !== undefined) continue
+        left--
+        await this.#fetch(homeAt(source, repository), each)
+      }
     }
   }
 
@@ -173,6 +205,7 @@ export class RegistryMirror implements Registry {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     await Promise.allSettled(this.#underWay)
+    await this.#room.close()
   }
 
   async #manifest(
@@ -188,7 +221,7 @@ export class RegistryMirror implements Registry {
       return found && (await this.#inAcceptedForm(home, found, accepts, isHead))
     }
     const served = await abortable(this.#watch(this.#firstOf(homes, ask, isDigest)), signal)
-    const withheld = served && this.#withheldIn(served.digest)
+    const withheld = served && this.#withheldIn(served.digest, homes[0]!.platform)
     if (withheld) {
       throw new MirrorError(
         'IMAGE_WITHHELD',
@@ -276,9 +309,10 @@ export class RegistryMirror implements Registry {
   }
 
   /** Asks what a tag means, and writes it down. */
-  async #head({ host, name, source }: Home, tag: string) {
+  async #head(home: Home, tag: string) {
+    const { host, name, source } = home
     const head = await source!.registry.headManifest(name, tag, this.#abort.signal)
-    if (head) await this.#saw({ host, name, source }, tag, head.digest)
+    if (head) await this.#saw(home, tag, head.digest)
     else await this.#options.store.registry.lostTag(host, name, tag, Date.now())
     return head
   }
@@ -288,6 +322,7 @@ export class RegistryMirror implements Registry {
     const before = store.registry.tag(host, name, tag)
     try {
       const isNews = await store.registry.sawTag({ host, repository: name, tag, digest }, Date.now())
+      if (isNews) this.#room.grown()
       if (!isNews || !before) return
       counters.tagMoved(source!.upstream.name)
       const facts = { upstream: source!.upstream.name, repository: name, tag, from: before.digest, to: digest }
@@ -325,12 +360,12 @@ export class RegistryMirror implements Registry {
       this.#contents.learn(inForm.digest, { mediaType: inForm.mediaType, bytes: await inForm.read() })
       const members = this.#contents.membersOf(inForm.digest)
       if (members.length === 0) return inForm
-      const { architecture, os } = LINUX_AMD64
-      const member = choosePlatform(members, LINUX_AMD64)
+      const { architecture, os, variant } = home.platform
+      const member = choosePlatform(members, home.platform)
       if (!member) {
         throw new MirrorError(
           'MANIFEST_UNKNOWN',
-          `the index ${inForm.digest} of ${home.name} has none for ${os}/${architecture}`,
+          `the index ${inForm.digest} of ${home.name} has none for ${[os, architecture, variant].filter(Boolean).join('/')}`,
         )
       }
       const held = await this.#held(member.digest)
@@ -346,6 +381,7 @@ export class RegistryMirror implements Registry {
     const object = await this.#options.store.registry.object(digest)
     if (!object || !MANIFEST_TYPES.includes(object.mediaType)) return undefined
     this.#contents.learn(digest, object)
+    this.#room.used(digest)
     return { ...foundOf(object), staleSinceMs }
   }
 
@@ -383,6 +419,8 @@ export class RegistryMirror implements Registry {
     const { digest, mediaType, bytes } = object
     try {
       await this.#options.store.registry.keepObject(host, name, { digest, mediaType, bytes })
+      this.#room.used(digest)
+      this.#room.grown()
     } catch (error) {
       // A full disk must not keep anybody from what we have in our hands.
       if (!isMirrorError(error, 'STORE_FULL', 'STORE_BROKEN')) throw error
@@ -391,10 +429,10 @@ export class RegistryMirror implements Registry {
   }
 
   /** The withheld image, if there is one, that a layer of this manifest is; or of what an index has for our platform. */
-  #withheldIn(digest: string): Uuid | undefined {
+  #withheldIn(digest: string, platform: Platform): Uuid | undefined {
     const files = this.#options.withheldFiles()
     if (files.size === 0) return undefined
-    const member = choosePlatform(this.#contents.membersOf(digest), LINUX_AMD64)
+    const member = choosePlatform(this.#contents.membersOf(digest), platform)
     for (const blob of this.#contents.blobsOf(member?.digest ?? digest)) {
       const uuid = files.get(blob.digest.slice('sha256:'.length))
       if (uuid) return uuid
@@ -467,7 +505,7 @@ export class RegistryMirror implements Registry {
       .filter(({ tag }) => home.source?.registry.mayPull(home.name, tag))
       .map(({ digest }) => digest)
     const members = tagged.flatMap(
-      (digest) => choosePlatform(this.#contents.membersOf(digest), LINUX_AMD64)?.digest ?? [],
+      (digest) => choosePlatform(this.#contents.membersOf(digest), home.platform)?.digest ?? [],
     )
     const unread = [...new Set([...tagged, ...members])].filter(
       (digest) => registry.objectSizeBytes(digest) === undefined,
@@ -501,7 +539,10 @@ export class RegistryMirror implements Registry {
     const object = blob ? undefined : await store.registry.object(digest)
     if (blob || object) counters.fileAsked('hit')
     if (blob) return openBlob(verified(blob))
-    if (object) return openBytes(object.bytes)
+    if (object) {
+      this.#room.used(digest)
+      return openBytes(object.bytes)
+    }
     const offers = this.#offersOf(home, homes, digest, sizeBytes)
     const [first] = offers
     if (!first) throw incomplete(`blob ${digest} of ${home.name}`)
@@ -518,21 +559,13 @@ export class RegistryMirror implements Registry {
 
   /** Who can give a blob: where it was asked for, and every repository of which a tag leads to it, wherever that is. */
   #offersOf(home: Home, homes: readonly Home[], digest: string, sizeBytes: number): Offer[] {
-    const leading = new Map<string, boolean>()
-    const isIn = (root: string) => {
-      const known = leading.get(root)
-      if (known !== undefined) return known
-      const isHere = [...this.#contents.reachableFrom([root])].some((manifest) =>
-        this.#contents.blobsOf(manifest).some((blob) => blob.digest === digest),
-      )
-      leading.set(root, isHere)
-      return isHere
+    const leading = this.#contents.leadingTo(digest)
+    const elsewhere: Home[] = []
+    for (const { host, repository, tag, digest: root } of this.#options.store.registry.tags()) {
+      if (!leading.has(root)) continue
+      const there = this.#homesAt(host, repository)
+      elsewhere.push(...there.filter(({ source }) => source?.registry.mayPull(repository, tag)))
     }
-    const elsewhere = [...this.#options.store.registry.tags()]
-      .filter((tag) => isIn(tag.digest))
-      .flatMap(({ host, repository, tag }) =>
-        this.#homesAt(host, repository).filter(({ source }) => source?.registry.mayPull(repository, tag)),
-      )
     const offers = new Map<Upstream, Offer>()
     for (const { name, source } of [home, ...homes.filter((each) => elsewhere.some(isAt(each))), ...elsewhere]) {
       if (!source || offers.has(source.upstream)) continue
@@ -566,7 +599,7 @@ export class RegistryMirror implements Registry {
       if (tags) this.#tagLists.set(key, tags, { noUpdateTTL: true })
       const isWithheld = (tag: string) => {
         const meant = this.#options.store.registry.tag(host, name, tag)
-        return meant !== undefined && this.#withheldIn(meant.digest) !== undefined
+        return meant !== undefined && this.#withheldIn(meant.digest, home.platform) !== undefined
       }
       return tags?.filter((tag) => source.registry.mayPull(name, tag) && !isWithheld(tag)).sort()
     } catch (error) {
@@ -590,13 +623,21 @@ export class RegistryMirror implements Registry {
   #homesAt(host: string, path: string): readonly Home[] {
     const name = host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path
     if (!isRepositoryName(name) || !this.#hosts().includes(host)) return []
-    if (this.#options.isOffline) return [{ host, name, source: undefined }]
-    return this.#sources.filter(({ registry }) => registry.host === host).map((source) => ({ host, name, source }))
+    if (!this.#options.isOffline) {
+      return this.#sources.filter(({ registry }) => registry.host === host).map((source) => homeAt(source, name))
+    }
+    const configured = this.#options.registries.filter((each) => each.host === host)
+    return configured.map(({ platform }) => ({ host, name, platform, source: undefined }))
   }
 
   /** Without repetition, in order of precedence. */
   #hosts(): readonly string[] {
-    return [...new Set([...this.#sources.map(({ registry }) => registry.host), ...this.#options.hosts])]
+    return [
+      ...new Set([
+        ...this.#sources.map(({ registry }) => registry.host),
+        ...this.#options.registries.map(({ host }) => host),
+      ]),
+    ]
   }
 
   #isOpen({ host, name, source }: Home): boolean {
@@ -604,8 +645,8 @@ export class RegistryMirror implements Registry {
     return !this.#options.store.registry.tags(host, name)[Symbol.iterator]().next().done
   }
 
-  #isListed({ name, source }: Home, tag: string, digest: string): boolean {
-    if (this.#withheldIn(digest)) return false
+  #isListed({ name, platform, source }: Home, tag: string, digest: string): boolean {
+    if (this.#withheldIn(digest, platform)) return false
     return source ? source.registry.mayPull(name, tag) : this.#contents.isComplete(digest)
   }
 
@@ -621,6 +662,11 @@ export class RegistryMirror implements Registry {
     work.then(done, done)
     return work
   }
+}
+
+function homeAt(source: Source, name: string): Home {
+  const { host, platform } = source.registry
+  return { host, name, platform, source }
 }
 
 function isAt(one: Home): (other: Home) => boolean {

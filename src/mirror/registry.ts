@@ -30,7 +30,7 @@ export interface BlobOnOffer {
 /**
  * What clients of a Docker registry are answered. Only repositories that the configuration lets through exist here.
  *
- * Failures: REPOSITORY_UNKNOWN, MANIFEST_UNKNOWN, BLOB_UNKNOWN; UPSTREAM_UNREACHABLE (with `retryAfterMs` when the registry's limit is used up) when we hold
+ * Failures: REPOSITORY_UNKNOWN, MANIFEST_UNKNOWN, BLOB_UNKNOWN; UPSTREAM_UNREACHABLE (`isOverLimit` when the registry's limit is used up) when we hold
  * no answer either; UPSTREAM_MISBEHAVED; STORE_...; IMAGE_INCOMPLETE for what offline is known but not held.
  */
 export interface Registry {

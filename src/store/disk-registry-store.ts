@@ -5,7 +5,7 @@ import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
 import type { Flaw } from './audit-store.js'
 import { type Places, setFileAside } from './evidence.js'
-import { KeptTags, lostLine } from './kept-tags.js'
+import { forgottenLine, KeptTags, lostLine } from './kept-tags.js'
 import type { Derivation, KeptObject, KeptTag, RegistryStore } from './registry-store.js'
 import { SealedLines } from './sealed-lines.js'
 import { storeFailure } from './store-failure.js'
@@ -19,6 +19,11 @@ const SIGHTINGS_WRITTEN_MS = 10 * 60_000
 /** The digest of these leaves their signatures out. */
 const SCHEMA_1 = /^application\/vnd\.docker\.distribution\.manifest\.v1\+(json|prettyjws)$/
 const NONE: ReadonlySet<string> = new Set()
+/** Objects are let go of so many at a time: those that want to be kept wait for no more. */
+const LEAVING_TOGETHER = 100
+/** What every object takes at least of a disk, and what has to be known of it for each of its repositories. */
+const BLOCK_BYTES = 4096
+const PLACE_BYTES = 512
 
 /** All of an object but its bytes: about 500 bytes, and 100 for every further repository that has it. */
 interface ObjectFacts {
@@ -41,7 +46,7 @@ interface ObjectLine {
  * checked with sha256sum; `objects.jsonl` says what they are, `tags.jsonl` what tags mean, `derivations.jsonl` which blobs were made of which.
  *
  * An object's file is there before the line that speaks of it: a crash in between leaves a file that the next one to
- * fetch it writes again.
+ * fetch it writes again, or the next start removes.
  */
 export class DiskRegistryStore implements RegistryStore {
   readonly #root: string
@@ -49,6 +54,7 @@ export class DiskRegistryStore implements RegistryStore {
   readonly #log: Log
   readonly #objects = new Map<string, ObjectFacts>()
   readonly #byRepository = new Map<string, Set<string>>()
+  #objectsBytes = 0
   readonly #names = new Interner(100_000)
   readonly #tags = new KeptTags()
   readonly #derivations = new Map<string, Derivation>()
@@ -170,6 +176,55 @@ export class DiskRegistryStore implements RegistryStore {
     this.#log.debug({ host, repository, tag, seenMs }, 'the registry has this tag no more')
   }
 
+  histories(): Iterable<readonly KeptTag[]> {
+    return this.#tags.histories()
+  }
+
+  objects(): Iterable<string> {
+    return this.#objects.keys()
+  }
+
+  get sizeBytes(): number {
+    return this.#objectsBytes + this.#tags.sizeBytes
+  }
+
+  objectCostBytes(digest: string): number {
+    const facts = this.#objects.get(digest)
+    return facts ? costOf(facts) : 0
+  }
+
+  tagCostBytes(host: string, repository: string, tag: string): number {
+    return this.#tags.costBytes(host, repository, tag)
+  }
+
+  /** First the line, then the file: a crash in between leaves a file that the next start finds to be nobody's. */
+  async letGoOfObjects(digests: readonly string[]): Promise<void> {
+    for (let start = 0; start < digests.length; start += LEAVING_TOGETHER) {
+      await this.#writing.run(async () => {
+        const leaving = digests.slice(start, start + LEAVING_TOGETHER).filter((digest) => this.#objects.has(digest))
+        if (leaving.length === 0) return
+        await this.#objectLines.append(
+          leaving.map((gone) => ({ gone })),
+          () => {
+            for (const digest of leaving) this.#forget(digest)
+          },
+        )
+        try {
+          for (const digest of leaving) await this.#places.fileSystem.remove(this.#pathOf(digest))
+        } catch (cause) {
+          throw storeFailure('cannot remove manifests of registries', cause)
+        }
+      })
+    }
+  }
+
+  async forgetTags(tags: readonly Pick<KeptTag, 'host' | 'repository' | 'tag'>[]): Promise<void> {
+    if (tags.length === 0) return
+    await this.#tagLines.append(tags.map(forgottenLine), () => {
+      for (const { host, repository, tag } of tags) this.#tags.forget(host, repository, tag)
+    })
+  }
+
   derivationOf(fromSha256: string): Derivation | undefined {
     return this.#derivations.get(fromSha256)
   }
@@ -215,6 +270,7 @@ export class DiskRegistryStore implements RegistryStore {
       take: (line) => this.#takeObject(line),
       current: () => this.#linesOfObjects(),
     })
+    await this.#removeStrays()
     this.#tagLines = await SealedLines.open({
       ...options,
       path: path('tags.jsonl'),
@@ -229,6 +285,22 @@ export class DiskRegistryStore implements RegistryStore {
       take: (line) => this.#takeDerivation(line),
       current: () => [...this.#derivations.values()].map((derivation) => ({ derivation })),
     })
+  }
+
+  /** Removes files of objects that no line speaks of: a crash left them, on their way in or out. */
+  async #removeStrays(): Promise<void> {
+    const { fileSystem } = this.#places
+    const root = join(this.#root, 'objects')
+    let strays = 0
+    for (const directory of await fileSystem.list(root)) {
+      if (!/^[0-9a-f]{2}$/.test(directory)) continue
+      for (const name of await fileSystem.list(join(root, directory))) {
+        if (!/^[0-9a-f]{64}$/.test(name) || this.#objects.has(`sha256:${name}`)) continue
+        await fileSystem.remove(join(root, directory, name))
+        strays++
+      }
+    }
+    if (strays > 0) this.#log.info({ strays }, 'removed files of manifests that were not, or no longer, kept')
   }
 
   /** Throws a plain Error for what is no digest: it becomes the name of a file. */
@@ -265,20 +337,27 @@ export class DiskRegistryStore implements RegistryStore {
   #noteObject(digest: string, facts: Omit<ObjectFacts, 'repositories'>, name: string): void {
     const repository = this.#names.share(name)
     const known = this.#objects.get(digest)
-    if (known) known.repositories.add(repository)
-    else {
-      const mediaType = this.#names.share(facts.mediaType)
-      this.#objects.set(digest, { ...facts, mediaType, repositories: new Set([repository]) })
-    }
+    if (known) this.#objectsBytes -= costOf(known)
+    const mediaType = this.#names.share(facts.mediaType)
+    const noted = known ?? { ...facts, mediaType, repositories: new Set<string>() }
+    noted.repositories.add(repository)
+    this.#objects.set(digest, noted)
+    this.#objectsBytes += costOf(noted)
     const objects = this.#byRepository.get(repository)
     if (objects) objects.add(digest)
     else this.#byRepository.set(repository, new Set([digest]))
   }
 
   #forget(digest: string): void {
-    const repositories = this.#objects.get(digest)?.repositories ?? NONE
+    const facts = this.#objects.get(digest)
+    if (!facts) return
+    this.#objectsBytes -= costOf(facts)
     this.#objects.delete(digest)
-    for (const repository of repositories) this.#byRepository.get(repository)?.delete(digest)
+    for (const repository of facts.repositories) {
+      const objects = this.#byRepository.get(repository)
+      objects?.delete(digest)
+      if (objects?.size === 0) this.#byRepository.delete(repository)
+    }
   }
 
   #takeObject(line: unknown): boolean {
@@ -322,6 +401,10 @@ export class DiskRegistryStore implements RegistryStore {
       this.#log.warn({ err: error }, 'when tags were seen last could not be written down')
     }
   }
+}
+
+function costOf({ repositories, sizeBytes }: ObjectFacts): number {
+  return Math.ceil(Math.max(1, sizeBytes) / BLOCK_BYTES) * BLOCK_BYTES + PLACE_BYTES * (repositories.size - 1)
 }
 
 function objectLine(digest: string, facts: Omit<ObjectFacts, 'repositories'>, repository: string): ObjectLine {

@@ -11,6 +11,11 @@ type TagLine =
         readonly lastSeenMs: number
       }
     }
+  | { readonly forgotten: { readonly host: string; readonly repository: string; readonly tag: string } }
+
+/** What a tag is taken to cost, on the disk and in memory: a block, as it comes with an object; and each former meaning. */
+const TAG_BYTES = 4096
+const MEANING_BYTES = 512
 
 interface Known {
   /** What it has meant, oldest first. Never empty. */
@@ -27,6 +32,12 @@ export class KeptTags {
   readonly #repositories = new Map<string, Map<string, Known>>()
   /** Seen again since it was written down when. */
   readonly #unwritten = new Set<Known>()
+  #sizeBytes = 0
+
+  /** What all of them are taken to cost. */
+  get sizeBytes(): number {
+    return this.#sizeBytes
+  }
 
   get(host: string, repository: string, tag: string): KeptTag | undefined {
     const known = this.#find(host, repository, tag)
@@ -44,6 +55,26 @@ export class KeptTags {
     return this.#find(host, repository, tag)?.history ?? []
   }
 
+  /** Of every tag what it has meant, lost ones too. */
+  *histories(): Generator<readonly KeptTag[]> {
+    for (const tags of this.#repositories.values()) for (const { history } of tags.values()) yield history
+  }
+
+  costBytes(host: string, repository: string, tag: string): number {
+    const known = this.#find(host, repository, tag)
+    return known ? costOf(known) : 0
+  }
+
+  forget(host: string, repository: string, tag: string): void {
+    const known = this.#find(host, repository, tag)
+    if (!known) return
+    this.#sizeBytes -= costOf(known)
+    this.#unwritten.delete(known)
+    const tags = this.#repositories.get(`${host}/${repository}`)!
+    tags.delete(tag)
+    if (tags.size === 0) this.#repositories.delete(`${host}/${repository}`)
+  }
+
   /**
    * Takes in a sighting: a tag that means what it meant before is seen longer, anything else is news.
    * @param isWritten whether the line for it is on the disk.
@@ -54,6 +85,7 @@ export class KeptTags {
     const tags = this.#repositories.get(key) ?? new Map<string, Known>()
     this.#repositories.set(key, tags)
     const known = tags.get(tag) ?? { history: [], isLost: false }
+    this.#sizeBytes -= tags.has(tag) ? costOf(known) : 0
     tags.set(tag, known)
     const last = known.history.at(-1)
     // Two who see the same news at once both write it down, the later one perhaps first.
@@ -63,6 +95,7 @@ export class KeptTags {
       known.history[known.history.length - 1] = { ...seen, firstSeenMs, lastSeenMs }
     } else known.history.push(seen)
     known.isLost = false
+    this.#sizeBytes += costOf(known)
     if (isWritten) this.#unwritten.delete(known)
     else this.#unwritten.add(known)
   }
@@ -105,10 +138,11 @@ export class KeptTags {
   /** A line as it was read back. Answers false for what is none. */
   take(line: unknown): boolean {
     // The seal says that we wrote it and nobody changed it: its form needs no further look.
-    const { seen, lost } = (line ?? {}) as { seen?: KeptTag; lost?: KeptTag }
+    const { seen, lost, forgotten } = (line ?? {}) as { seen?: KeptTag; lost?: KeptTag; forgotten?: KeptTag }
     if (seen) this.apply(pick(seen), true)
     else if (lost) this.lose(lost.host, lost.repository, lost.tag, lost.lastSeenMs)
-    return seen !== undefined || lost !== undefined
+    else if (forgotten) this.forget(forgotten.host, forgotten.repository, forgotten.tag)
+    return seen !== undefined || lost !== undefined || forgotten !== undefined
   }
 
   #find(host: string, repository: string, tag: string): Known | undefined {
@@ -127,6 +161,14 @@ export class KeptTags {
 
 export function lostLine({ host, repository, tag, lastSeenMs }: Omit<KeptTag, 'digest' | 'firstSeenMs'>): TagLine {
   return { lost: { host, repository, tag, lastSeenMs } }
+}
+
+export function forgottenLine({ host, repository, tag }: Pick<KeptTag, 'host' | 'repository' | 'tag'>): TagLine {
+  return { forgotten: { host, repository, tag } }
+}
+
+function costOf({ history }: Known): number {
+  return TAG_BYTES + MEANING_BYTES * (history.length - 1)
 }
 
 function pick({ host, repository, tag, digest, firstSeenMs, lastSeenMs }: KeptTag): KeptTag {

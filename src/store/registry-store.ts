@@ -51,12 +51,29 @@ export interface RegistryStore extends Audited {
   /** What tags meant last; all of them, or those of one repository. In no order. */
   tags(host?: string, repository?: string): Iterable<KeptTag>
   tag(host: string, repository: string, tag: string): KeptTag | undefined
-  /** What a tag has meant, oldest first. Its moves are never forgotten. */
+  /** What a tag has meant, oldest first. Its moves are never forgotten, unless the tag is. */
   historyOf(host: string, repository: string, tag: string): readonly KeptTag[]
   /** Answers whether it means something else than before. Durable when it resolves, if it does; else soon. */
   sawTag(sighting: Omit<KeptTag, 'firstSeenMs' | 'lastSeenMs'>, seenMs: number): Promise<boolean>
   /** The registry has this tag no more: it is not listed, but its history stays. */
   lostTag(host: string, repository: string, tag: string, seenMs: number): Promise<void>
+
+  /** Of every tag what it has meant, oldest first and never empty; those that were lost too. */
+  histories(): Iterable<readonly KeptTag[]>
+  /** Digests of everything that is kept. */
+  objects(): Iterable<string>
+  /**
+   * What objects and tags take, about: objects in blocks of the disk, and some room for what has to be known of them. Derivations
+   * do not count.
+   */
+  readonly sizeBytes: number
+  /** What letting go of this object, or forgetting this tag, takes off `sizeBytes`. */
+  objectCostBytes(digest: string): number
+  tagCostBytes(host: string, repository: string, tag: string): number
+  /** Lets go of these. Durable when it resolves; what is not kept is not missed. */
+  letGoOfObjects(digests: readonly string[]): Promise<void>
+  /** Forgets these tags with all they have meant. Durable when it resolves. */
+  forgetTags(tags: readonly Pick<KeptTag, 'host' | 'repository' | 'tag'>[]): Promise<void>
 
   derivationOf(fromSha256: string): Derivation | undefined
   keepDerivation(derivation: Derivation): Promise<void>

@@ -7,7 +7,9 @@ type Guard = <Value>(signal: AbortSignal, question: () => Promise<Value>) => Pro
 export function guardRegistry(registry: RegistryUpstream, guard: Guard): RegistryUpstream {
   return {
     host: registry.host,
+    platform: registry.platform,
     pullsAny: registry.pullsAny,
+    follows: (repository, tag) => registry.follows(repository, tag),
     mayPull: (repository, tag) => registry.mayPull(repository, tag),
     blobStatement: (repository, digest, sizeBytes) => registry.blobStatement(repository, digest, sizeBytes),
     headManifest: (repository, reference, signal) =>

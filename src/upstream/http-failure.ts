@@ -26,7 +26,11 @@ export class Blame {
     return `${url.origin}${url.pathname}${url.origin === this.ownOrigin ? url.search : ''}`
   }
 
-  unreachable(url: URL, reason: string, options: { cause?: unknown; retryAfterMs?: number | undefined } = {}) {
+  unreachable(
+    url: URL,
+    reason: string,
+    options: { cause?: unknown; retryAfterMs?: number | undefined; isOverLimit?: boolean } = {},
+  ) {
     return new MirrorError('UPSTREAM_UNREACHABLE', `${this.upstream}: ${this.place(url)}: ${reason}`, options)
   }
 
@@ -43,7 +47,8 @@ export class Blame {
     // Loop detected (RFC 5842, 7.2): not ill, but waiting for us.
     if (status === 508) return this.misbehaved(url, reason)
     if (status >= 500 || [401, 403, 407, 408, 425, 429].includes(status)) {
-      return this.unreachable(url, reason, { retryAfterMs: parseRetryAfter(told.retryAfter) })
+      const retryAfterMs = parseRetryAfter(told.retryAfter)
+      return this.unreachable(url, reason, { retryAfterMs, isOverLimit: status === 429 })
     }
     return this.misbehaved(url, reason)
   }

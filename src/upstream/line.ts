@@ -39,11 +39,14 @@ export class Line {
       counters.notAsked(name, 'closed')
       throw refusal
     }
-    const quietMs = this.#paceOf(origin).quietMs
+    const { isOverLimit, quietMs } = this.#paceOf(origin)
     if (quietMs > 0) {
       counters.notAsked(name, 'quiet')
       const until = new Date(this.#options.clock.wallMs() + quietMs).toISOString()
-      throw new NotAsked(`${name}: ${origin} wants to be left alone until ${until}`, { retryAfterMs: quietMs })
+      throw new NotAsked(`${name}: ${origin} wants to be left alone until ${until}`, {
+        retryAfterMs: quietMs,
+        isOverLimit,
+      })
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Statement } from '../images/claim.js'
+import type { Platform } from '../images/docker/registry-manifest.js'
 import type { Uuid } from '../images/uuid.js'
 
 /** A manifest, an index or an image's config: small JSON that a registry keeps under the SHA-256 of its bytes. */
@@ -37,12 +38,16 @@ export interface RegistryMemory {
 /**
  * A Docker registry, besides the images it becomes: what its own clients ask for. Everything it answers is checked for
  * form here, and objects against their digest. Failures are those of `Upstream`; a registry that denies us something
- * (401 after a fresh token, 403) answers `undefined` like one that does not have it. UPSTREAM_UNREACHABLE carries
- * `retryAfterMs` while the registry's limit is used up.
+ * (401 after a fresh token, 403) answers `undefined` like one that does not have it. UPSTREAM_UNREACHABLE says
+ * `isOverLimit`, and `retryAfterMs`, while the registry's limit is used up.
  */
 export interface RegistryUpstream {
   /** How clients name it: `docker.io`, `registry.example.com:5000`. */
   readonly host: string
+  /** Which member of an index is meant where only one may be. */
+  readonly platform: Platform
+  /** Whether configuration names this tag among the images to offer: it is followed, and what it leads to stays. */
+  follows(repository: string, tag: string): boolean
   /**
    * Whether configuration lets clients pull this tag, or, without one, anything of this repository. What is pulled by digest is for the
    * caller to judge, who knows which digests allowed tags have led to; `pull: any` allows everything.

@@ -25,6 +25,7 @@ export class RequestPace {
   readonly #clock: Clock
   /** By the steady clock, all three. */
   #quietUntilMs = 0
+  #isOverLimit = false
   #nextTurnMs = 0
   #slowUntilMs = 0
   #spacingMs = 0
@@ -38,14 +39,21 @@ export class RequestPace {
     return Math.max(0, this.#quietUntilMs - this.#clock.steadyMs())
   }
 
+  /** Whether it wants to hear nothing because we have asked for too much, and not because it is unwell. */
+  get isOverLimit(): boolean {
+    return this.#isOverLimit
+  }
+
   /** Learns from an answer, whatever its status. */
   heard(status: number, header: Header): void {
     const nowMs = this.#clock.steadyMs()
     const wallMs = this.#clock.wallMs()
-    if (status === 429 || status === 503) this.#quieten(parseRetryAfter(header('retry-after'), wallMs) ?? 0)
+    if (status === 429 || status === 503) {
+      this.#quieten(parseRetryAfter(header('retry-after'), wallMs) ?? 0, status === 429)
+    }
     const limit = parseRateLimit(header, wallMs)
     if (!limit) return
-    if (limit.remaining === 0) this.#quieten(limit.resetMs)
+    if (limit.remaining === 0) this.#quieten(limit.resetMs, true)
     const few = limit.limit === undefined ? FEW : limit.limit * FEW_OF_LIMIT
     this.#slowUntilMs = nowMs + Math.min(limit.resetMs, QUIET_LIMIT_MS)
     this.#spacingMs = limit.remaining > few ? 0 : Math.min(limit.resetMs / (limit.remaining + 1), SPACING_LIMIT_MS)
@@ -64,8 +72,11 @@ export class RequestPace {
     return this.#nextTurnMs - nowMs
   }
 
-  #quieten(ms: number): void {
-    this.#quietUntilMs = Math.max(this.#quietUntilMs, this.#clock.steadyMs() + Math.min(ms, QUIET_LIMIT_MS))
+  #quieten(ms: number, isOverLimit: boolean): void {
+    const untilMs = this.#clock.steadyMs() + Math.min(ms, QUIET_LIMIT_MS)
+    if (untilMs <= this.#quietUntilMs) return
+    this.#quietUntilMs = untilMs
+    this.#isOverLimit = isOverLimit
   }
 }
 

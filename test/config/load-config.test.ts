@@ -60,7 +60,7 @@ describe('a config', () => {
       maxAncestry: 100,
       upstreams: [],
       log: { level: 'info', format: 'auto' },
-      limits: { listBytes: 256 * 1024 * 1024 },
+      limits: { listBytes: 256 * 1024 * 1024, manifestBytes: 256 * 1024 * 1024 },
     })
   })
 
@@ -260,7 +260,7 @@ describe('a wrong config is told', () => {
     [
       'a key nobody knows and nobody can guess',
       'limits: {frobnicate: 1}',
-      'config.yaml:1:10: limits.frobnicate: found a key we do not know; right is one of list',
+      'config.yaml:1:10: limits.frobnicate: found a key we do not know; right is one of list, manifests',
     ],
     [
       'a key nobody knows in an entry of a list',

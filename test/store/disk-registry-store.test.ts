@@ -280,6 +280,70 @@ describe('DiskRegistryStore', () => {
     })
   })
 
+  describe('what is let go of', () => {
+    it('is gone, line and file, and stays gone after a restart; its size is no longer counted', async () => {
+      const rig = await makeRig()
+      const store = await rig.open()
+      expect(store.sizeBytes).toBe(0)
+      const [one, two] = [objectOf('one'), objectOf('x'.repeat(5000))]
+      await store.keepObject(HUB, BUSYBOX, one)
+      await store.keepObject(HUB, BUSYBOX, two)
+      await store.keepObject('quay.io', 'some/where', one)
+      expect(store.sizeBytes).toBe(4096 + 512 + 8192)
+      expect(store.objectCostBytes(two.digest)).toBe(8192)
+      await store.letGoOfObjects([one.digest, digestOf('never kept')])
+      for (const each of [store, await rig.open()]) {
+        expect([...each.objects()]).toEqual([two.digest])
+        expect(await each.object(one.digest)).toBeUndefined()
+        expect([...each.objectsOf(HUB, BUSYBOX)]).toEqual([two.digest])
+        expect(each.objectsOf('quay.io', 'some/where').size).toBe(0)
+        expect(each.sizeBytes).toBe(8192)
+        expect(await each.audit()).toEqual([])
+      }
+      await expect(fs.stat(rig.objectPath(one.digest))).rejects.toThrow('ENOENT')
+      await store.keepObject(HUB, BUSYBOX, one)
+      expect((await rig.open()).objectSizeBytes(one.digest)).toBe(3)
+    })
+
+    it('leaves no file behind that no line speaks of, whenever it was interrupted', async () => {
+      const rig = await makeRig()
+      const store = await rig.open()
+      const objects = ['one', 'two'].map(objectOf)
+      for (const object of objects) await store.keepObject(HUB, BUSYBOX, object)
+      rig.fileSystem.before = (step) => {
+        if (step === 'remove') throw systemError('EIO')
+      }
+      const [one, two] = objects.map(({ digest }) => digest)
+      await expect(store.letGoOfObjects([one!])).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+      rig.fileSystem.before = () => {}
+      expect((await fs.stat(rig.objectPath(one!))).isFile()).toBe(true)
+      const again = await rig.open()
+      await expect(fs.stat(rig.objectPath(one!))).rejects.toThrow('ENOENT')
+      expect((await again.object(two!))?.digest).toBe(two)
+      expect(await rig.quarantine()).toEqual([])
+    })
+
+    it('of tags takes all they have meant along, and nothing of others', async () => {
+      const rig = await makeRig()
+      const store = await rig.open()
+      for (const [seenMs, text] of ['a', 'b', 'a'].entries()) await store.sawTag(latest(digestOf(text)), seenMs)
+      await store.sawTag({ ...latest(digestOf('a')), tag: 'other' }, 1)
+      await store.lostTag(HUB, BUSYBOX, 'other', 2)
+      expect(store.sizeBytes).toBe(2 * 4096 + 2 * 512)
+      expect(store.tagCostBytes(HUB, BUSYBOX, 'latest')).toBe(4096 + 2 * 512)
+      expect([...store.histories()].map((history) => history.length)).toEqual([3, 1])
+      await store.forgetTags([latest('')])
+      for (const each of [store, await rig.open()]) {
+        expect(each.tag(HUB, BUSYBOX, 'latest')).toBeUndefined()
+        expect(each.historyOf(HUB, BUSYBOX, 'latest')).toEqual([])
+        expect(each.historyOf(HUB, BUSYBOX, 'other')).toHaveLength(1)
+        expect(each.sizeBytes).toBe(4096)
+      }
+      expect(await store.sawTag(latest(digestOf('c')), 9)).toBe(true)
+      expect((await rig.open()).historyOf(HUB, BUSYBOX, 'latest')).toHaveLength(1)
+    })
+  })
+
   describe('derivations', () => {
     it('come back after a restart', async () => {
       const rig = await makeRig()

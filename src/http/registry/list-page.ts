@@ -5,7 +5,7 @@ import { invalid } from './registry-answers.js'
  * The part of a sorted list that the query asks for: `n` entries at most, those behind `last`. Where there are more, the
  * header `Link` says how to ask for them.
  *
- * @param path of the list, for the link.
+ * @param path of the list as clients see it, for the link. Whole: some know no relative ones.
  * @param usual how many entries without `n`.
  * @throws RegistryRefusal 400 PAGINATION_NUMBER_INVALID.
  */

@@ -6,7 +6,7 @@ import { pageOf } from './list-page.js'
 /** As distribution's. */
 const USUAL_PAGE = 100
 
-export async function listRepositories(context: Context, registry: Registry): Promise<void> {
-  const page = pageOf(context, registry.catalogue(), { path: '/v2/_catalog', usual: USUAL_PAGE })
+export async function listRepositories(context: Context, registry: Registry, pathPrefix: string): Promise<void> {
+  const page = pageOf(context, registry.catalogue(), { path: `${pathPrefix}/v2/_catalog`, usual: USUAL_PAGE })
   await sendJson(context, { repositories: page }, { cacheControl: 'no-cache' })
 }

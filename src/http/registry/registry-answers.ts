@@ -57,7 +57,10 @@ const ANSWERS: Record<FailureCode, RegistryAnswer> = {
   CLOSING: UNAVAILABLE,
 }
 
-/** The registry's limit is used up: clients know this one, and come again when they are told to. */
+/**
+ * The registry's limit is used up: clients know this one, and come again when they are told to. Of a registry that is away
+ * it would be wrong: dockerd does not go on to the next mirror then.
+ */
 const TOO_MANY: RegistryAnswer = { status: 429, code: 'TOOMANYREQUESTS' }
 
 /** Refusals that HTTP itself has no better word for, as registries put them. */
@@ -98,7 +101,6 @@ function answerOf(error: unknown): Required<RegistryAnswer> {
     return { status, code, message }
   }
   if (!isMirrorError(error)) return { ...INTERNAL, message: INTERNAL.message! }
-  const isLimited = error.code === 'UPSTREAM_UNREACHABLE' && error.retryAfterMs !== undefined
-  const answer = isLimited ? TOO_MANY : ANSWERS[error.code]
+  const answer = error.isOverLimit ? TOO_MANY : ANSWERS[error.code]
   return { ...answer, message: answer.message ?? error.message }
 }

@@ -12,12 +12,20 @@ import { listTags } from './list-tags.js'
 import { registryDialect } from './registry-answers.js'
 import { parseRegistryPath, type RegistryPath } from './registry-path.js'
 
+export interface RegistryEndpointOptions {
+  readonly registry: Registry
+  readonly authenticator: Authenticator
+  /** What stands before our paths where clients see us, such as `/mirror`: links lead there. */
+  readonly pathPrefix: string
+}
+
 /**
  * The OCI distribution API, for reading, under /v2/: everything else goes on to whoever is next.
  *
  * Source: opencontainers/distribution-spec, spec.md; distribution, docs/content/spec/api.md.
  */
-export function answerRegistry(registry: Registry, authenticator: Authenticator): Koa.Middleware<RequestState> {
+export function answerRegistry(options: RegistryEndpointOptions): Koa.Middleware<RequestState> {
+  const { authenticator } = options
   return async (context, next) => {
     if (!/^\/v2(?:\/|$)/.test(context.path)) return await next()
     context.state.dialect = registryDialect
@@ -32,7 +40,7 @@ export function answerRegistry(registry: Registry, authenticator: Authenticator)
     await authenticator.visitor(context)
     const path = parseRegistryPath(context.path)
     context.state.route = ROUTES[path.kind]
-    await answer(context, registry, path)
+    await answer(context, options, path)
   }
 }
 
@@ -45,14 +53,18 @@ const ROUTES: Record<RegistryPath['kind'], string> = {
   referrers: '/v2/:name/referrers/:digest',
 }
 
-async function answer(context: Context, registry: Registry, path: RegistryPath): Promise<void> {
+async function answer(
+  context: Context,
+  { pathPrefix, registry }: RegistryEndpointOptions,
+  path: RegistryPath,
+): Promise<void> {
   switch (path.kind) {
     case 'base':
       return await sendJson(context, {}, { cacheControl: 'no-cache' })
     case 'catalogue':
-      return await listRepositories(context, registry)
+      return await listRepositories(context, registry, pathPrefix)
     case 'tags':
-      return await listTags(context, repositoryOf(context, registry, path.name), path.name)
+      return await listTags(context, repositoryOf(context, registry, path.name), path.name, pathPrefix)
     case 'manifest':
       return await getManifest(context, repositoryOf(context, registry, path.name), path.reference)
     case 'blob':

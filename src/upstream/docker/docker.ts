@@ -5,6 +5,7 @@ import { uuidOfLayers } from '../../images/docker/layer-images.js'
 import { localNameOf } from '../../images/docker/reference.js'
 import { parseRegistryAddress } from '../../images/docker/registry-address.js'
 import { parseRegistryDigest } from '../../images/docker/registry-digest.js'
+import type { Platform } from '../../images/docker/registry-manifest.js'
 import { parseManifest } from '../../images/parse-manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import { systemClock } from '../../parts/clock.js'
@@ -34,7 +35,7 @@ const TAGS_AT_ONCE = 4
 const FOLLOWED_LIMIT = 2_000
 /** After so many tags that the registry failed to answer for, the others are not asked for in this round. */
 const FAILURES_LIMIT = 3
-const LINUX_AMD64 = { os: 'linux', architecture: 'amd64' }
+const LINUX_AMD64: Platform = { os: 'linux', architecture: 'amd64' }
 
 /** A tag to follow, before anybody was asked what it means. */
 interface Wanted {
@@ -60,6 +61,7 @@ export class DockerUpstream implements UnguardedUpstream {
   readonly admits: (statement: Statement) => boolean
   readonly registry: RegistryUpstream
   readonly #host: string
+  readonly #platform: Platform
   readonly #options: UpstreamOptions
   readonly #selections: readonly ImageSelection[]
   readonly #client: HttpClient
@@ -85,6 +87,7 @@ export class DockerUpstream implements UnguardedUpstream {
     this.url = origin
     this.admits = admitsBy(options.include, options.exclude)
     this.#host = host
+    this.#platform = options.platform ?? LINUX_AMD64
     this.#options = options
     this.#selections = options.images ?? []
     // How to log in is for the registry to say: nothing is shown to it unasked.
@@ -96,7 +99,7 @@ export class DockerUpstream implements UnguardedUpstream {
     this.#resolver = new ImageResolver({
       client: this.#registryClient,
       memory: options.registryMemory?.(host) ?? noMemory,
-      platform: options.platform ?? LINUX_AMD64,
+      platform: this.#platform,
       log,
     })
     this.#offers = new OfferMaker(host, { recompresses: options.recompress === 'gzip' })
@@ -270,8 +273,8 @@ export class DockerUpstream implements UnguardedUpstream {
     return undefined
   }
 
-  #mayPull(repository: string, tag: string | undefined): boolean {
-    if (this.#options.pull === 'any') return true
+  /** Without a tag: whether any of this repository is. */
+  #isNamed(repository: string, tag: string | undefined): boolean {
     return this.#selections.some((selection) => {
       if (repositoryAt(this.#host, selection) !== repository) return false
       if (tag === undefined) return true
@@ -282,11 +285,14 @@ export class DockerUpstream implements UnguardedUpstream {
 
   #makeRegistry(): RegistryUpstream {
     const client = this.#registryClient
+    const pullsAny = this.#options.pull === 'any'
     const asClient = (signal: AbortSignal): Asking => ({ priority: 'client', signal })
     return {
       host: this.#host,
-      pullsAny: this.#options.pull === 'any',
-      mayPull: (repository, tag) => this.#mayPull(repository, tag),
+      platform: this.#platform,
+      pullsAny,
+      follows: (repository, tag) => this.#isNamed(repository, tag),
+      mayPull: (repository, tag) => pullsAny || this.#isNamed(repository, tag),
       async headManifest(repository, reference, signal): Promise<RegistryObjectRef | undefined> {
         const head = await client.headManifest(repository, reference, asClient(signal))
         if (head !== 'undetermined') return head

@@ -119,7 +119,7 @@ export class ImageResolver {
     if (sizeBytes !== undefined && sizeBytes !== object.sizeBytes) {
       throw misbehaved(repository, `promises ${digest} with ${sizeBytes} bytes, and it has ${object.sizeBytes}`)
     }
-    if (fetched) await this.keep(repository, object)
+    if (fetched) await this.#keepAgain(repository, object)
     return known ?? fetched!.parsed
   }
 
@@ -144,8 +144,14 @@ export class ImageResolver {
     if (found !== digest || bytes.length !== sizeBytes) {
       throw misbehaved(repository, `sends ${found}, of ${bytes.length} bytes, as the config ${digest}, of ${sizeBytes}`)
     }
-    await this.keep(repository, { digest, mediaType, sizeBytes, bytes })
+    await this.#keepAgain(repository, { digest, mediaType, sizeBytes, bytes })
     return bytes
+  }
+
+  /** What had to be fetched is not in the memory, or not any more, whatever we have handed to it. */
+  async #keepAgain(repository: string, object: RegistryObject): Promise<void> {
+    this.#kept.delete(`${repository} ${object.digest}`)
+    await this.keep(repository, object)
   }
 
   /** Schema 1 does not say how long its layers are. */

@@ -98,7 +98,7 @@ export class PullAllowance implements Pace {
     const retryAfterMs = Math.max(1, Math.round(untilMs - nowMs))
     const until = new Date(clock.wallMs() + retryAfterMs).toISOString()
     const why = isQuiet ? 'has had enough manifests fetched' : `lets us have ${this.#remaining} more manifests`
-    return new NotAsked(`${name}: the registry ${why}; trying again at ${until}`, { retryAfterMs })
+    return new NotAsked(`${name}: the registry ${why}; trying again at ${until}`, { retryAfterMs, isOverLimit: true })
   }
 
   #remainingAt(nowMs: number): number | undefined {
