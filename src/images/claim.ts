@@ -1,4 +1,5 @@
 import type { Manifest } from './manifest.js'
+import type { Uuid } from './uuid.js'
 
 /** What an upstream says of an image, at the moment it says so. */
 export interface Statement {
@@ -21,6 +22,15 @@ export interface Statement {
 export interface SetAside {
   /** The uuid if it had one, else its place in the list, such as `#17`. */
   readonly what: string
+  readonly reason: string
+}
+
+/** An image that an upstream lists, and that our filters for it leave out. */
+export interface LeftOut {
+  readonly uuid: Uuid
+  readonly name: string
+  readonly version: string
+  /** Which filter, in words. */
   readonly reason: string
 }
 

@@ -130,7 +130,7 @@ export class Inquiries {
         return 'no'
       }
       // Filters narrow what is offered, but what is offered must be installable: origins come along.
-      if (!upstream.admits(statement) && !catalogue.isOrigin(uuid)) return 'no'
+      if (upstream.whyLeftOut(statement) !== undefined && !catalogue.isOrigin(uuid)) return 'no'
       await heard.answer(upstream.name, statement)
       return 'yes'
     } catch (error) {

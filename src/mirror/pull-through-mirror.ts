@@ -305,13 +305,15 @@ export class PullThroughMirror implements Mirror {
     const { isOffline, log, precedence, store, upstreams } = this.#options
     const { claims, damagedLines, listings } = await store.claims.load()
     if (damagedLines > 0) log.warn({ damagedLines }, `${damagedLines} written claims were damaged and are left out`)
-    const admits = new Map(upstreams.map((upstream) => [upstream.name, upstream]))
+    const upstreamOf = new Map(upstreams.map((upstream) => [upstream.name, upstream]))
+    const isAdmitted = (claim: Claim) => {
+      const upstream = upstreamOf.get(claim.upstream)
+      return upstream !== undefined && upstream.whyLeftOut(claim) === undefined
+    }
     // What is held first: claims are compared with it.
     for (const image of store.images.all()) this.#catalogue.hold(image, this.#measured(image))
     // Filters may have changed since: what they let through today counts.
-    this.#catalogue.hear(
-      claims.filter((claim) => !claim.isListed || isOffline || admits.get(claim.upstream)?.admits(claim)),
-    )
+    this.#catalogue.hear(claims.filter((claim) => !claim.isListed || isOffline || isAdmitted(claim)))
     // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
     this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
   }

@@ -1,5 +1,5 @@
 import { isMirrorError, MirrorError } from '../errors.js'
-import type { SetAside } from '../images/claim.js'
+import type { LeftOut, SetAside } from '../images/claim.js'
 import { type Deferred, deferred } from '../parts/deferred.js'
 import type { Log } from '../parts/log.js'
 import type { Listing, Upstream } from '../upstream/upstream.js'
@@ -31,6 +31,7 @@ interface Rounds {
   state: UpstreamStatus['state']
   failures: number
   setAside: readonly SetAside[]
+  leftOut: readonly LeftOut[]
   incomplete: string | undefined
   lastError: string | undefined
   nextMs: number | undefined
@@ -53,6 +54,7 @@ export class Refresher {
       state: 'waiting',
       failures: 0,
       setAside: [],
+      leftOut: [],
       incomplete: undefined,
       lastError: undefined,
       nextMs: undefined,
@@ -86,6 +88,11 @@ export class Refresher {
       nextRefreshMs: nextMs,
       health: upstream.health(),
     }))
+  }
+
+  /** What an upstream listed that could not be used, and what our filters left out of its list, as far as it is remembered. */
+  rejectedBy(upstream: string): { readonly setAside: readonly SetAside[]; readonly leftOut: readonly LeftOut[] } {
+    return this.#rounds.find((each) => each.upstream.name === upstream) ?? { setAside: [], leftOut: [] }
   }
 
   async close(): Promise<void> {
@@ -151,6 +158,7 @@ export class Refresher {
       )
     }
     this.#report(rounds, listing)
+    rounds.leftOut = listing.leftOut ?? []
     const { changed, withdrawn } = await heard.listing(name, listing)
     await this.#options.onListing(rounds.upstream, listing)
     const facts = { upstream: name, images: listing.statements.length, changed, withdrawn }

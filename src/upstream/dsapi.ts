@@ -15,7 +15,7 @@ import { ListingBuilder } from './listing-builder.js'
 import { conditionsOf, listingValidatorOf, scopeOf } from './listing-validator.js'
 import { makeHttpClient } from './make-http-client.js'
 import { NotAsked } from './not-asked.js'
-import { admitsBy, readManifest } from './read-manifest.js'
+import { readManifest, Selection } from './read-manifest.js'
 import type { FileBody, FileRequest, Icon, Listing, Priority } from './upstream.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
@@ -36,7 +36,7 @@ interface HeardList {
 export class DsapiUpstream implements UnguardedUpstream {
   readonly name: string
   readonly url: string
-  readonly admits: (statement: Statement) => boolean
+  readonly #selection: Selection
   readonly #client: HttpClient
   readonly #options: UpstreamOptions
   readonly #listUrl: URL
@@ -57,7 +57,7 @@ export class DsapiUpstream implements UnguardedUpstream {
     this.#listUrl.hash = ''
     this.url = this.#listUrl.href
     this.#base = options.url.origin + options.url.pathname.replace(/\/[^/]*\.(json|html?)$/, '').replace(/\/+$/, '')
-    this.admits = admitsBy(options.include, options.exclude)
+    this.#selection = new Selection(options)
     this.#scope = scopeOf(options, this.url)
     this.#client = makeHttpClient(options, line)
   }
@@ -66,13 +66,17 @@ export class DsapiUpstream implements UnguardedUpstream {
     const list = await this.#getList(validator, 'background', signal)
     if (list === 'unchanged') return 'unchanged'
     return {
-      statements: [...list.builder.statements.values()].filter(this.admits),
+      ...this.#selection.narrow(list.builder.statements.values()),
       setAside: list.builder.setAside,
       listedCount: list.builder.listedCount,
       validator: list.validator,
       // The protocol knows no paging.
       incomplete: undefined,
     } satisfies Listing
+  }
+
+  whyLeftOut(statement: Statement): string | undefined {
+    return this.#selection.whyLeftOut(statement)
   }
 
   async getImage(uuid: Uuid, signal: AbortSignal): Promise<Statement | undefined> {

@@ -82,8 +82,8 @@ export class GuardedUpstream implements Upstream {
     return this.#upstream.url
   }
 
-  admits(statement: Statement): boolean {
-    return this.#upstream.admits(statement)
+  whyLeftOut(statement: Statement): string | undefined {
+    return this.#upstream.whyLeftOut(statement)
   }
 
   listImages(options: { validator?: string | undefined; signal: AbortSignal }): Promise<Listing | 'unchanged'> {

@@ -14,7 +14,7 @@ import { type PageQuery, walkPages } from './list-pages.js'
 import { ListingBuilder } from './listing-builder.js'
 import { conditionsOf, listingValidatorOf, scopeOf } from './listing-validator.js'
 import { makeHttpClient } from './make-http-client.js'
-import { admitsBy, readManifest } from './read-manifest.js'
+import { readManifest, Selection } from './read-manifest.js'
 import type { FileBody, FileRequest, Icon, Listing, Priority } from './upstream.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
@@ -30,7 +30,7 @@ const HEADERS = { 'accept-version': '~2' }
 export class ImgapiUpstream implements UnguardedUpstream {
   readonly name: string
   readonly url: string
-  readonly admits: (statement: Statement) => boolean
+  readonly #selection: Selection
   readonly #client: HttpClient
   readonly #chunks: ChunkReader
   readonly #options: UpstreamOptions
@@ -45,7 +45,7 @@ export class ImgapiUpstream implements UnguardedUpstream {
     this.#base = options.url.origin + options.url.pathname.replace(/\/+$/, '')
     this.#channel = options.channel ?? options.url.searchParams.get('channel') ?? undefined
     this.url = this.#base + (this.#channel === undefined ? '' : `?channel=${encodeURIComponent(this.#channel)}`)
-    this.admits = admitsBy(options.include, options.exclude)
+    this.#selection = new Selection(options)
     this.#scope = scopeOf(options, this.url)
     this.#client = makeHttpClient(options, line)
     this.#chunks = new ChunkReader(this.#client, options.clock ?? systemClock)
@@ -72,12 +72,16 @@ export class ImgapiUpstream implements UnguardedUpstream {
     const walked = await walkPages(getPage)
     if (firstAnswer === 'unchanged' || firstAnswer === undefined) return 'unchanged'
     return {
-      statements: [...builder.statements.values()].filter(this.admits),
+      ...this.#selection.narrow(builder.statements.values()),
       setAside: builder.setAside,
       listedCount: builder.listedCount,
       validator: walked.isInFirstPage ? listingValidatorOf(firstAnswer, this.#scope) : undefined,
       incomplete: walked.incomplete,
     } satisfies Listing
+  }
+
+  whyLeftOut(statement: Statement): string | undefined {
+    return this.#selection.whyLeftOut(statement)
   }
 
   async getImage(uuid: Uuid, signal: AbortSignal): Promise<Statement | undefined> {

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { SetAside, Statement } from '../images/claim.js'
+import type { LeftOut, SetAside, Statement } from '../images/claim.js'
 import type { Digest } from '../images/digest.js'
 import type { FileChunks } from '../images/file-chunks.js'
 import type { Uuid } from '../images/uuid.js'
@@ -13,6 +13,8 @@ export interface Listing {
   /** No duplicates by uuid. */
   readonly statements: readonly Statement[]
   readonly setAside: readonly SetAside[]
+  /** What our filters left out, or as much of it as is remembered. */
+  readonly leftOut?: readonly LeftOut[]
   /** How many images the upstream itself listed, before our filters: 0 is suspicious, all filtered is not. */
   readonly listedCount: number
   /** Hand it back next time to be told `unchanged` for the price of a 304. `undefined` where that is not possible. */
@@ -124,8 +126,8 @@ export interface Upstream {
    */
   getImage(uuid: Uuid, signal: AbortSignal): Promise<Statement | undefined>
 
-  /** Whether `include` and `exclude` let this image through. */
-  admits(statement: Statement): boolean
+  /** Which filter of `include` and `exclude` leaves this image out, in words; `undefined` for one that they let through. */
+  whyLeftOut(statement: Statement): string | undefined
 
   /** The caller owns `body` and ends it, by reading it out or destroying it. A 404 is UPSTREAM_MISBEHAVED. */
   openFile(request: FileRequest): Promise<FileBody>

@@ -138,7 +138,7 @@ describe('the list of an sdc-imgapi', () => {
     const listing = await listOf(upstream)
     expect(uuidsOf(listing)).toEqual([uuid(0), uuid(1)])
     expect(listing.listedCount).toBe(4)
-    expect(upstream.admits(await statementOf(upstream, 3))).toBe(false)
+    expect(upstream.whyLeftOut(await statementOf(upstream, 3))).toBeDefined()
   })
 
   it('may have no more bytes than allowed', async () => {

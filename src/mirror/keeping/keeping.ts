@@ -95,6 +95,11 @@ export class Keeping {
     isOver.abort()
   }
 
+  /** When a blob was last read again from end to end, and was good; `undefined` if never, or if nothing is. */
+  checkedMs(sha256: string): number | undefined {
+    return this.#scrubber?.checkedMs(sha256)
+  }
+
   status(): KeepingStatus {
     const lost = [...this.#mender.lost()].map(({ manifest, fileIndex, sha256 }) => ({
       uuid: manifest.uuid,

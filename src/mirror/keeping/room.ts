@@ -77,6 +77,11 @@ export class Room {
     return planEviction(this.#takeStock(new Set(), undefined), sizeBytes)
   }
 
+  /** The pin of the configuration that keeps this very image, if one does. */
+  pinOf(manifest: Manifest): Filter | undefined {
+    return this.#options.pins.find((pin) => matchesFilter(pin, manifest))
+  }
+
   /** Removes downloads that nobody has gone on with for a week, and goes back below the quota, as far as that may be. */
   async tidy(): Promise<void> {
     const { clock, log, store } = this.#options
@@ -280,7 +285,7 @@ export class Room {
   }
 
   #isPinned(manifest: Manifest): boolean {
-    return this.#options.pins.some((pin) => matchesFilter(pin, manifest))
+    return this.pinOf(manifest) !== undefined
   }
 }
 

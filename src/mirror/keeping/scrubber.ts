@@ -70,6 +70,11 @@ export class Scrubber {
     await this.#save()
   }
 
+  /** When a blob was last read again from end to end. */
+  checkedMs(sha256: string): number | undefined {
+    return this.#checkedMs.get(sha256)
+  }
+
   status(): ScrubStatus {
     const { bytesPerSecond, everyMs } = this.#options
     const oldest = this.#oldest()

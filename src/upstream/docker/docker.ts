@@ -16,7 +16,7 @@ import type { HttpClient } from '../http-client.js'
 import type { Line } from '../line.js'
 import { makeHttpClient } from '../make-http-client.js'
 import { NotAsked } from '../not-asked.js'
-import { admitsBy } from '../read-manifest.js'
+import { Selection } from '../read-manifest.js'
 import type { RegistryMemory, RegistryObject, RegistryObjectRef, RegistryUpstream } from '../registry-upstream.js'
 import type { FileBody, FileRequest, Listing, PullLimit } from '../upstream.js'
 import { noUpstreamCounters } from '../upstream-counters.js'
@@ -58,7 +58,7 @@ interface Round {
 export class DockerUpstream implements UnguardedUpstream {
   readonly name: string
   readonly url: string
-  readonly admits: (statement: Statement) => boolean
+  readonly #selection: Selection
   readonly registry: RegistryUpstream
   readonly #host: string
   readonly #platform: Platform
@@ -85,7 +85,7 @@ export class DockerUpstream implements UnguardedUpstream {
     const credentials = credentialsOf(options, host)
     this.name = name
     this.url = origin
-    this.admits = admitsBy(options.include, options.exclude)
+    this.#selection = new Selection(options)
     this.#host = host
     this.#platform = options.platform ?? LINUX_AMD64
     this.#options = options
@@ -131,13 +131,17 @@ export class DockerUpstream implements UnguardedUpstream {
     this.#resolved = failure ? new Map([...this.#resolved, ...resolved]) : resolved
     this.#images = failure ? new Map([...(this.#images ?? []), ...offer.statements]) : offer.statements
     return {
-      statements: [...offer.statements.values()].filter(this.admits),
+      ...this.#selection.narrow(offer.statements.values()),
       setAside,
       listedCount: offer.statements.size + setAside.length,
       validator: undefined,
       incomplete: failure && `${Math.max(1, left)} tags could not be followed now: ${failure.message}`,
       tags: offer.sightings,
     }
+  }
+
+  whyLeftOut(statement: Statement): string | undefined {
+    return this.#selection.whyLeftOut(statement)
   }
 
   /** Registries know no uuids: what is in no list of ours is not there. */

@@ -237,7 +237,7 @@ describe.skipIf(whyNot)('a real registry', () => {
     const part = await fileOf(upstream, statement, { startBytes: 1000, endBytes: 2000, validator: `"${top.digest}"` })
     expect(part.equals(top.bytes.subarray(1000, 2000))).toBe(true)
     expect(upstream.health().canResume).toBe(true)
-    expect(upstream.admits(statement)).toBe(true)
+    expect(upstream.whyLeftOut(statement)).toBeUndefined()
     expect(await upstream.getImage(statement.manifest.uuid, never)).toBe(statement)
   })
 
