@@ -28,6 +28,11 @@ export function formatDuration(durationMs: number): string {
   return shown.map(([amount, unit]) => `${amount}${unit}`).join(' ')
 }
 
+/** `2024-05-06T07:08:09Z`, or `undefined` of nothing. */
+export function formatTime(ms: number | null): string | undefined {
+  return ms === null ? undefined : `${new Date(ms).toISOString().slice(0, 19)}Z`
+}
+
 /** `3m 4s ago`, or `in 2h 5m`. */
 export function formatAgo(ms: number, nowMs: number = Date.now()): string {
   const agoMs = nowMs - ms

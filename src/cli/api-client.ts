@@ -37,9 +37,14 @@ export class ApiClient {
 
   readonly #address: MirrorAddress
   readonly #userAgent: string
+  /** By which name the log and pins know us; who has become root by sudo is still somebody. */
+  readonly #operator: string | undefined
 
-  private constructor(address: MirrorAddress, { version }: Surroundings) {
+  private constructor(address: MirrorAddress, { environment, version }: Surroundings) {
     this.#address = address
+    this.#operator = [environment.SUDO_USER, environment.LOGNAME, environment.USER].find(
+      (name) => name !== undefined && /^[\w.@-]{1,64}$/.test(name),
+    )
     this.#userAgent = `imgapi-mirror/${version}`
   }
 
@@ -106,7 +111,7 @@ export class ApiClient {
     body: object | undefined,
     { signal, accept = 'application/json' }: { signal?: AbortSignal; accept?: string } = {},
   ): Promise<IncomingMessage> {
-    const { ca, ownCertificate, token, url } = this.#address
+    const { ca, client, ownCertificate, token, url } = this.#address
     const bytes = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
     const socketPath = url.startsWith('unix:') ? url.slice('unix:'.length) : undefined
     const origin = new URL(socketPath === undefined ? url : 'http://localhost')
@@ -121,12 +126,14 @@ export class ApiClient {
         headers: {
           accept,
           'user-agent': this.#userAgent,
+          ...(this.#operator !== undefined && { 'x-operator': this.#operator }),
           ...(bytes && { 'content-type': 'application/json', 'content-length': String(bytes.length) }),
           ...(!bytes && method !== 'GET' && { 'content-length': '0' }),
           ...(token !== undefined && { authorization: `Bearer ${token}` }),
         },
         agent: false,
         timeout: SILENCE_LIMIT_MS,
+        ...client,
         ...(ca !== undefined && { ca }),
         // Who has this very certificate is the mirror of that config file, whatever name we called it by.
         ...(ca === undefined &&

@@ -1,9 +1,10 @@
 import type { Command } from '@commander-js/extra-typings'
 import type { Surroundings } from './surroundings.js'
 
-/** As imgadm's: 1 is a failure, 2 a command line that means nothing. */
+/** As imgadm's: 1 is a failure, 2 a command line that means nothing, 3 an image that is needed here and is not. */
 export const FAILED = 1
 export const MISUSED = 2
+export const NOT_HELD = 3
 
 /** What a command is given when it is registered. */
 export interface CommandSurroundings extends Surroundings {

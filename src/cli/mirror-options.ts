@@ -2,6 +2,7 @@ import type { Command, OptionValues } from '@commander-js/extra-typings'
 import type { Listen } from '../config.js'
 import { loadConfig } from '../config.js'
 import { hasCode } from '../errors.js'
+import { parseTokenHash } from '../parts/access-token.js'
 import { CommandFailure, MISUSED } from './command.js'
 import { readConfig } from './read-config.js'
 import type { Surroundings } from './surroundings.js'
@@ -14,6 +15,8 @@ export interface MirrorOptions {
   readonly url?: string | undefined
   readonly tokenFile?: string | undefined
   readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
 }
 
 /** Where a mirror answers its operator, and how we prove who we are and who it is. */
@@ -25,6 +28,8 @@ export interface MirrorAddress {
   readonly ca: string | undefined
   /** PEM: the mirror's own certificate, read from its configuration: no name in it has to fit. */
   readonly ownCertificate: string | undefined
+  /** PEM: our own certificate and its key, for a mirror that lets operators in by such. */
+  readonly client: { readonly cert: string; readonly key: string } | undefined
   /** How whoever finds nobody there would start it. */
   readonly startCommand: string
 }
@@ -38,6 +43,11 @@ export function addMirrorOptions<Args extends unknown[], Options extends OptionV
     .option('--url <url>', 'its operator listener instead: http://127.0.0.1:8081 or unix:/path; or IMGAPI_MIRROR_URL')
     .option('--token-file <file>', 'a file with the token that a mirror elsewhere asks for')
     .option('--ca <file>', "PEM file with the authorities that may vouch for the mirror, instead of the system's")
+    .option(
+      '--cert <file>',
+      'PEM file with a certificate that the mirror knows you by, and its key if --key is not given',
+    )
+    .option('--key <file>', 'PEM file with the key of --cert')
 }
 
 /**
@@ -50,7 +60,9 @@ export async function findMirror(options: MirrorOptions, surroundings: Surroundi
   const { environment } = surroundings
   const token = options.tokenFile && (await readText(options.tokenFile, surroundings)).trim()
   const ca = options.ca && (await readText(options.ca, surroundings))
-  const proofs = { token: token || undefined, ca: ca || undefined }
+  const cert = options.cert && (await readText(options.cert, surroundings))
+  const key = options.key ? await readText(options.key, surroundings) : cert
+  const proofs = { token: token || undefined, ca: ca || undefined, client: cert && key ? { cert, key } : undefined }
 
   const url = options.url ?? (options.config === undefined ? environment.IMGAPI_MIRROR_URL || undefined : undefined)
   if (url !== undefined) {
@@ -64,8 +76,10 @@ export async function findMirror(options: MirrorOptions, surroundings: Surroundi
       `${path}: this mirror has no operator listener (operator: []), and cannot be asked; --url asks another`,
     )
   }
+  const ownToken = config.operatorAccess.token?.reveal()
   return {
     ...proofs,
+    token: proofs.token ?? (ownToken && !parseTokenHash(ownToken) ? ownToken : undefined),
     url: urlOf(listen),
     ownCertificate: typeof listen === 'string' ? undefined : await readText(listen.cert, surroundings),
     startCommand: `imgapi-mirror serve --config ${path}`,

@@ -2,9 +2,9 @@ import type { Command } from '@commander-js/extra-typings'
 import { formatAgo, formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
 import type { CommandSurroundings } from './command.js'
+import { countOf, formatFacts } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { getStatus, type OperatorStatus } from './operator-status.js'
-import { printable } from './printable.js'
 
 const EXAMPLES = `
 Examples:
@@ -50,8 +50,7 @@ function describe(status: OperatorStatus, url: string): string {
     ['scrub', scrub === null ? 'off' : describeScrub(scrub)],
     ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
   ]
-  const width = Math.max(...facts.map(([name]) => name.length))
-  return facts.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('')
+  return formatFacts(facts)
 }
 
 function describeScrub(scrub: NonNullable<OperatorStatus['keeping']['scrub']>): string {
@@ -59,8 +58,4 @@ function describeScrub(scrub: NonNullable<OperatorStatus['keeping']['scrub']>): 
     scrub.oldestCheckAt === null ? '' : `; the oldest check is of ${formatAgo(Date.parse(scrub.oldestCheckAt))}`
   const slow = scrub.isTooSlow ? '; too slow to read everything in time' : ''
   return `${countOf(scrub.blobsRead, 'file')} read again, ${scrub.damageFound} found damaged${oldest}${slow}`
-}
-
-function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -1,0 +1,63 @@
+import type { JobDetails, JobSummary } from '../mirror/jobs.js'
+import { formatDuration, formatSize } from './amounts.js'
+import type { ApiClient } from './api-client.js'
+import { CommandFailure } from './command.js'
+import { printable } from './printable.js'
+import { Progress } from './progress.js'
+import type { Surroundings } from './surroundings.js'
+
+/** From the first of `lines` drawn lines, erases to the end of the screen. */
+const erase = (lines: number) => (lines === 0 ? '' : `\r\u001b[${lines}A\u001b[J`)
+
+/**
+ * Shows how far a job is until it ends: drawn in place on a terminal, plain lines otherwise, nothing with `json`. Ctrl-C ends
+ * the showing; the work goes on in the mirror. Answers how it ended.
+ *
+ * @throws CommandFailure when the job failed or was cancelled, when we were told to stop, or when the mirror went away.
+ */
+export async function followJob(
+  mirror: ApiClient,
+  job: JobSummary,
+  { json }: { readonly json?: true | undefined },
+  { stop, terminal, write }: Pick<Surroundings, 'stop' | 'terminal' | 'write'>,
+): Promise<JobDetails> {
+  const progress = new Progress()
+  let drawn = 0
+  let last: JobDetails | undefined
+  const show = (lines: readonly string[], standing: readonly string[]) => {
+    const text = [...lines, ...standing].map((line) => `${line}\n`).join('')
+    if (text !== '' || drawn > 0) write(`${erase(drawn)}${text}`)
+    drawn = standing.length
+  }
+  for await (const event of mirror.events<JobDetails>(`/api/jobs/${encodeURIComponent(job.id)}/events`, stop)) {
+    last = event
+    if (json) continue
+    const nowMs = performance.now()
+    const lines = progress.take(event, nowMs)
+    if (terminal) show(lines, event.state === 'running' ? progress.draw(terminal.columns()) : [])
+    else show([...lines, ...asList(progress.sayNowAndThen(nowMs))], [])
+  }
+  if (last && last.state !== 'running') return endOf(last, json, write)
+  if (stop.aborted) {
+    throw new CommandFailure(`the mirror goes on; to look again: imgapi-mirror jobs ${job.id} --follow`)
+  }
+  throw new CommandFailure(`the mirror went away, and what has become of job ${job.id} with it`)
+}
+
+/** With `json`, the result is for the command to print. */
+function endOf(job: JobDetails, json: true | undefined, write: (text: string) => void): JobDetails {
+  if (job.state !== 'done') throw new CommandFailure(`${printable(job.error?.message ?? job.title)} (job ${job.id})`)
+  if (!json) write(`${printable(job.title)}: ${describeEnd(job)}\n`)
+  return job
+}
+
+function describeEnd({ doneBytes, endedMs, startedMs, itemCount }: JobSummary): string {
+  const tookMs = (endedMs ?? startedMs) - startedMs
+  const rate = tookMs >= 1000 && doneBytes > 0 ? `, ${formatSize((doneBytes * 1000) / tookMs)}/s` : ''
+  const bytes = doneBytes > 0 ? `, ${formatSize(doneBytes)} in ${formatDuration(tookMs)}${rate}` : ''
+  return `done${itemCount > 0 ? `, ${itemCount} of ${itemCount}` : ''}${bytes}`
+}
+
+function asList<Value>(value: Value | undefined): Value[] {
+  return value === undefined ? [] : [value]
+}
