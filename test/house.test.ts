@@ -149,6 +149,21 @@ describe('the house', () => {
     expect(imports.filter(({ to }) => /^(node:)?process$/.test(to))).toEqual([])
   })
 
+  it('compares proofs in constant time only', () => {
+    const judges = [...trees].filter(([file]) => file.startsWith('http/auth/') || file === 'parts/password-hash.ts')
+    for (const [file, tree] of judges) {
+      expect(tree.text, file).not.toMatch(
+        /\.equals\(|(?<!#)\bcompare\(|(?:[hH]ash|\bkey|[tT]oken|password|derived) ===(?! undefined)/,
+      )
+    }
+    const careful = judges.filter(([, tree]) => tree.text.includes('timingSafeEqual(')).map(([file]) => file)
+    expect(careful.sort()).toEqual([
+      'http/auth/password-checks.ts',
+      'http/auth/user-authenticator.ts',
+      'parts/password-hash.ts',
+    ])
+  })
+
   it('gives the operator the same map to read', () => {
     const architecture = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
     for (const room of Object.keys(MAP)) expect(architecture).toMatch(new RegExp(`^ *${room}(\\.ts|/) `, 'm'))

@@ -664,7 +664,7 @@ export const settingsSchema = z.strictObject(
       .register(examples, { example: '["127.0.0.1", "10.0.0.0/8"]' })
       .prefault([])
       .describe(
-        'Proxies before us whose X-Forwarded-Host and X-Forwarded-Proto are believed: addresses, networks, or unix for whoever connects to a socket. From anybody else they are ignored.',
+        'Proxies before us whose X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-For are believed: addresses, networks, or unix for whoever connects to a socket. From anybody else they are ignored.',
       ),
     datasets: datasets.prefault({}).describe('What DSAPI clients get under /datasets.'),
     data: text('the path of a directory, relative to the directory of the config file', /^[^\0]+$/)

@@ -18,7 +18,7 @@ import { PublicAddress, type PublicAddressOptions } from './public-address.js'
 import { answerRegistry } from './registry/registry-endpoint.js'
 import { reportAppErrors } from './report-app-errors.js'
 
-export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders' | 'pathPrefix'> {
+export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders' | 'pathPrefix' | 'trustedProxies'> {
   readonly mirror: Mirror
   readonly authenticator: Authenticator
   /** Of this process. */
@@ -38,6 +38,7 @@ const DSAPI_DEFAULTS: DsapiSettings = { list: 'standalone', creatorName: 'sdc' }
 /** Everything clients may ask for, in every protocol we speak, on one listener. */
 export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   const { authenticator, mirror, pid, registry, version, log, writing } = options
+  const { trustedProxies } = options.address ?? {}
   const bodies = new ListBodies(options.listCacheBytes)
   const address = new PublicAddress(options.address ?? {})
   const router = new Router<RequestState>({ strict: true, sensitive: true })
@@ -48,12 +49,12 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   })
   addImgapiRoutes(router, { authenticator, bodies, mirror, pid, version })
   if (writing) addImgapiWritingRoutes(router, mirror, writing)
-  addStateRoutes(router, { mirror, bodies, authenticator: writing?.authenticator })
+  addStateRoutes(router, { mirror, bodies, authenticator })
   addDsapiRoutes(router, { mirror, authenticator, bodies, address, settings: options.dsapi ?? DSAPI_DEFAULTS })
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, log)
-  app.use(everyRequest({ ...options, moreHeaders: crossOriginHeaders, pathPrefix: address.pathPrefix }))
+  app.use(everyRequest({ ...options, trustedProxies, moreHeaders: crossOriginHeaders, pathPrefix: address.pathPrefix }))
   app.use(async (context, next) => {
     if (!answerPreflight(context)) await next()
   })

@@ -4,10 +4,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
 import { NOBODY, type Viewer } from '../images/viewer.js'
+import { AddressSet } from '../parts/address-set.js'
 import { throughHops } from '../parts/hops.js'
 import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type Dialect, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
+import { clientAddressOf } from './client-address.js'
 import { makeHopReader } from './refuse-loop.js'
 import { type BodyBounds, RequestBody } from './request-body.js'
 
@@ -16,6 +18,8 @@ export interface RequestState {
   requestId: string
   /** Every line of it carries the request's id. */
   log: Log
+  /** Whose request it is, behind proxies that are believed too: an address, or `unix`. */
+  client: string
   /** `performance.now()` when the request's headers had been read. */
   startedMs: number
   /** Aborts when the client is gone before it has its whole answer. */
@@ -50,6 +54,8 @@ export interface EveryRequestOptions {
   /** How this mirror names itself to its upstreams: a request that comes back is refused. */
   readonly instance?: string | undefined
   readonly bodyBounds?: BodyBounds | undefined
+  /** Addresses and networks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies?: readonly string[] | undefined
   /** What may stand before our paths, such as `/mirror`: the path of our public url, where a proxy does not take it away. */
   readonly pathPrefix?: string | undefined
   /** What else every answer says, failures included; asked when the request's path is known. */
@@ -68,10 +74,12 @@ const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
  */
 export function everyRequest(options: EveryRequestOptions): Koa.Middleware<RequestState> {
   const hopsOf = makeHopReader(options.instance)
+  const proxies = new AddressSet(options.trustedProxies ?? [])
   return async (context, next) => {
     const { req, res, state } = context
     state.startedMs = performance.now()
     state.requestId = requestIdOf(req)
+    state.client = clientAddressOf(req, proxies)
     state.log = options.log.with({ requestId: state.requestId })
     state.route = ''
     state.sentBytes = 0
@@ -189,7 +197,7 @@ function whenOver(req: IncomingMessage, res: ServerResponse, callback: () => voi
 }
 
 function reportRequest(context: Context, { onRequest }: EveryRequestOptions): void {
-  const { req, res, state, method } = context
+  const { res, state, method } = context
   const durationMs = Math.round(performance.now() - state.startedMs)
   state.log.info(
     {
@@ -198,7 +206,7 @@ function reportRequest(context: Context, { onRequest }: EveryRequestOptions): vo
       status: res.statusCode,
       bytes: state.sentBytes,
       durationMs,
-      client: req.socket.remoteAddress ?? 'unix',
+      client: state.client,
       ...(state.principal && { user: state.principal.name }),
       isComplete: res.writableFinished || state.isAnswered,
     },

@@ -21,7 +21,7 @@ export function makeHopReader(instance: string | undefined): (context: Context) 
     if (instance === undefined || (!hops.includes(instance) && hops.length < LONGEST_CHAIN)) return hops
     if (performance.now() - toldMs > TELL_AGAIN_MS) {
       toldMs = performance.now()
-      const facts = { via: hops, client: context.req.socket.remoteAddress ?? 'unix' }
+      const facts = { via: hops, client: context.state.client }
       context.state.log.warn(
         facts,
         'a loop of mirrors: a request came back that this mirror had sent to one of its upstreams. Take this mirror out of the upstreams of its upstreams',

@@ -161,6 +161,56 @@ describe('imgapi-mirror', () => {
     expect(seen.out).not.toContain('geheim')
   })
 
+  it('shows no secret of users, neither what is right nor what is wrong with it', async () => {
+    const hash = 'scrypt:16384:8:1:AAAAAAAAAAAAAAAAAAAAAA:bycT3uDnDpHQcp2r6rt-ahE1XmlK_2ZIqeNyp6iA0x4'
+    const token = 'ThisIsTheTokenThatNobodyMaySee'
+    const users = (more: string) => `
+publish:
+  users:
+    - { name: alice, passwordHash: "${hash}", tokenFile: token }
+    - { name: bob, passwordFile: password }
+    - { name: carol, tokenHash: "sha256:${'ab'.repeat(32)}"${more} }
+`
+    const texts: Record<string, string> = {
+      'config.yaml': users(''),
+      // Where a hash belongs somebody has written the secret itself.
+      'bad.yaml': users(', passwordHash: TypedInTheWrongPlace').replace('sha256:ab', 'sha256:zz'),
+      token,
+      password: 'geheim',
+    }
+    const readFile = async (path: string) => {
+      const text = texts[path.split('/').at(-1)!]
+      if (text === undefined) throw new Error(`ENOENT: no such file, open '${path}'`)
+      return text
+    }
+    const said: string[] = []
+    for (const file of ['config.yaml', 'bad.yaml']) {
+      for (const print of [[], ['--print']]) {
+        const { seen, surroundings } = makeSurroundings({ readFile })
+        const exitCode = await run(['config', 'check', '--config', file, ...print], surroundings)
+        expect(exitCode, seen.err).toBe(file === 'bad.yaml' ? 1 : 0)
+        said.push(seen.out + seen.err)
+      }
+    }
+    for (const text of said) {
+      expect(text).not.toMatch(/geheim|ThisIsTheToken|bycT3uDn|abababab|zzabab|TypedInTheWrongPlace/)
+    }
+    expect(parse(said[1]!)).toMatchObject({
+      publish: {
+        users: [
+          { name: 'alice', passwordHash: '(not shown)', tokenFile: 'token' },
+          { name: 'bob', passwordFile: 'password' },
+          { name: 'carol', tokenHash: '(not shown)' },
+        ],
+      },
+    })
+    texts.token = 'TooShortToken'
+    const { seen, surroundings } = makeSurroundings({ readFile })
+    expect(await run(['config', 'check'], surroundings)).toBe(1)
+    expect(seen.err).toContain('tokenFile')
+    expect(seen.err).not.toContain('TooShort')
+  })
+
   it('prints an example and a schema', async () => {
     const { seen, surroundings } = makeSurroundings()
     expect(await run(['config', 'example'], surroundings)).toBe(0)

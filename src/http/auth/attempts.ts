@@ -62,8 +62,7 @@ export class Attempts {
 }
 
 /** Whom an address stands for: one of IPv6 for its network of /64, which is what one customer gets at least. */
-export function addressKey(address: string | undefined): string {
-  if (address === undefined) return 'unix'
+export function addressKey(address: string): string {
   const v4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
   if (v4 !== undefined || !isIPv6(address)) return v4 ?? address
   const [head = '', tail = ''] = address.split('%', 1)[0]!.split('::')

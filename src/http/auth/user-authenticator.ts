@@ -30,7 +30,7 @@ const CROWDED_WAIT_MS = 1_000
  * Knows users by HTTP Signature, Basic and Bearer, from the configuration and the files it names.
  *
  * Attempts are counted by address and, for passwords, by name. A signature or a token that is right passes all the same:
- * neither can be guessed, and behind a proxy everybody has the address of who guesses. So does a password that was right
+ * neither can be guessed, and behind a proxy that is not trusted everybody has the address of who guesses. So does a password that was right
  * lately.
  */
 export class UserAuthenticator implements Authenticator {
@@ -103,7 +103,7 @@ export class UserAuthenticator implements Authenticator {
   async #identify(context: Context): Promise<User | undefined> {
     const { authorization } = context.req.headers
     if (authorization === undefined || authorization === '') return undefined
-    const address = addressKey(context.req.socket.remoteAddress)
+    const address = addressKey(context.state.client)
     const [scheme = '', credentials = ''] = authorization.split(/ +(.*)/s)
     return await this.#prove(context, scheme.toLowerCase(), credentials, address)
   }
@@ -175,11 +175,10 @@ export class UserAuthenticator implements Authenticator {
   }
 
   /** A name that nobody has is not logged: it may be a password in the wrong place. */
-  #refused({ req, state }: Context, scheme: string, claimed: User | undefined): Refusal {
-    const client = req.socket.remoteAddress ?? 'unix'
+  #refused({ state }: Context, scheme: string, claimed: User | undefined): Refusal {
     const isKnown = scheme === 'basic' || scheme === 'bearer'
     state.log.info(
-      { client, scheme: isKnown ? scheme : 'signature', ...(claimed && { user: claimed.name }) },
+      { client: state.client, scheme: isKnown ? scheme : 'signature', ...(claimed && { user: claimed.name }) },
       'who asks could not prove who they are',
     )
     return this.#unauthorized()

@@ -20,7 +20,7 @@ export function parseChangeOptions(context: Context, channels: Channels, { name 
   return {
     author: {
       user: name,
-      client: context.req.socket.remoteAddress ?? 'unix',
+      client: context.state.client,
       requestId: context.state.requestId,
     },
     account: parseAccount(query),

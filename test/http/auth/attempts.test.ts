@@ -36,7 +36,7 @@ describe('attempts', () => {
     ['2001:db8::6', '2001:db8:0:0::/64'],
     ['::1', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
-    [undefined, 'unix'],
+    ['unix', 'unix'],
   ])('of %s count for %s', (address, key) => {
     expect(addressKey(address)).toBe(key)
   })

@@ -14,9 +14,12 @@ const DATE = 'Mon, 05 Jan 2026 12:00:00 GMT'
 const UUID = 'aaaaaaaa-0000-4000-8000-000000000001'
 const PRIVATE = 'aaaaaaaa-0000-4000-8000-000000000002'
 
-async function serve(users: readonly GivenUser[], options: Parameters<typeof authenticatorOf>[1] = {}) {
+async function serve(
+  users: readonly GivenUser[],
+  { trustedProxies, ...options }: Parameters<typeof authenticatorOf>[1] & { trustedProxies?: readonly string[] } = {},
+) {
   const authenticator = await authenticatorOf(users, options)
-  const served = await serveMirror({}, { authenticator, pid: 4711 })
+  const served = await serveMirror({}, { authenticator, pid: 4711, address: { trustedProxies } })
   served.mirror.add(wireOf(UUID, Buffer.from('bytes')), [Buffer.from('bytes')])
   served.mirror.add(wireOf(PRIVATE, Buffer.from('secret'), { public: false }), [Buffer.from('secret')])
   const ask = async (path: string, headers: Record<string, string> = {}, method = 'GET') => {
@@ -80,6 +83,12 @@ describe('what only users may do', () => {
     const signed = signedDate('alice', key, { algorithm: 'ed25519', date: DATE })
     expect((await reload(signed)).status).toBe(200)
     expect((await reload(signed)).status).toBe(200)
+    const elsewhere = await serve([{ name: 'alice', sshKeyFiles: ['a'] }], {
+      files: { a: key.line },
+      trustedProxies: ['127.0.0.1'],
+    })
+    expect((await elsewhere.reload({ ...signed, 'x-forwarded-for': '192.0.2.1' })).status).toBe(200)
+    expect((await elsewhere.reload({ ...signed, 'x-forwarded-for': '192.0.2.2' })).status).toBe(401)
     await clock.advance(10_001)
     expect(JSON.parse((await reload(signed)).text).message).toBe('signature was used before')
   })
@@ -115,6 +124,31 @@ describe('guessing', () => {
     expect((await ask('/ping', { authorization: `Bearer ${TOKEN}` })).status).toBe(200)
     await clock.advance(15_000)
     expect((await ask('/ping', basic('builder', 'guess'))).status).toBe(401)
+  })
+
+  it('ends after 50 wrong passwords for a name, from wherever they come', async () => {
+    const { ask } = await serve([ALICE, BUILDER], { trustedProxies: ['127.0.0.1'] })
+    const from = (place: number, name: string) =>
+      ask('/ping', { ...basic(name, `guess ${place}`), 'x-forwarded-for': `192.0.2.${place}` })
+    for (let place = 0; place < 50; place += 1) expect((await from(place, 'alice')).status).toBe(401)
+    expect((await from(50, 'alice')).status).toBe(429)
+    expect((await from(50, 'builder')).status).toBe(401)
+  })
+
+  it('counts for whom a trusted proxy names, and else for who is connected', async () => {
+    for (const [trustedProxies, status] of [
+      [['127.0.0.1'], 401],
+      [[], 429],
+    ] as const) {
+      const { ask, log } = await serve([ALICE], { trustedProxies })
+      const from = (address: string) =>
+        ask('/ping', { authorization: `Bearer ${makeToken()}`, 'x-forwarded-for': address })
+      for (let place = 0; place < 20; place += 1) expect((await from('192.0.2.1')).status).toBe(401)
+      expect((await from('192.0.2.1')).status).toBe(429)
+      expect((await from('192.0.2.2')).status).toBe(status)
+      const requests = await log.requests(22)
+      expect(requests.at(-1)?.facts.client).toBe(status === 401 ? '192.0.2.2' : '127.0.0.1')
+    }
   })
 
   it('is no way to be many at once', async () => {

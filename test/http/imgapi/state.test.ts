@@ -1,33 +1,37 @@
 import { describe, expect, it } from 'vitest'
-import { Refusal } from '../../../src/http/answers.js'
-import type { Context } from '../../../src/http/every-request.js'
-import type { Writing } from '../../../src/http/imgapi/writing.js'
 import { serveMirror } from '../../support/imgapi-server.js'
 import { wireOf } from '../../support/memory-mirror.js'
+import { ALICE, authenticatorOf, basic } from '../../support/users.js'
 
-/** Knows one user, by a header. */
-const authenticator = {
-  writer: (context: Context) => {
-    if (context.get('Authorization') === 'right') return Promise.resolve({ name: 'operator' })
-    return Promise.reject(new Refusal(401, 'UnauthorizedError', 'Unauthorized'))
-  },
-}
-const writing = { authenticator } as unknown as Writing
-const PROVED = { headers: { Authorization: 'right' } }
+const PROVED = { headers: basic('alice', 'geheim') }
+
+const serve = async (...users: Parameters<typeof authenticatorOf>) =>
+  await serveMirror({}, { authenticator: await authenticatorOf(...users) })
 
 describe('/state', () => {
-  it('is for users alone, and for nobody where there are none', async () => {
-    for (const served of [await serveMirror(), await serveMirror({}, { writing })]) {
-      for (const method of ['GET', 'POST']) {
-        const response = await fetch(`${served.url}/state?action=dropcaches`, { method })
-        expect(response.status).toBe(401)
-        expect(await response.json()).toEqual({ code: 'UnauthorizedError', message: 'Unauthorized' })
-      }
+  it.each([
+    ['GET', '/state'],
+    ['POST', '/state?action=dropcaches'],
+    ['POST', '/authkeys/reload'],
+  ])('is for users who may write, as everything else for operators here: %s %s', async (method, path) => {
+    const ask = async ({ url }: { url: string }, headers = {}) => {
+      const response = await fetch(url + path, { method, headers })
+      const { code, message } = (await response.json()) as { code: string; message: string }
+      return [response.status, code, message]
     }
+    const ours = await serve([ALICE])
+    expect(await ask(ours)).toEqual([401, 'UnauthorizedError', 'Unauthorized'])
+    const reading = await serve([{ ...ALICE, isReadOnly: true }])
+    expect(await ask(reading)).toEqual([401, 'UnauthorizedError', 'Unauthorized'])
+    expect(await ask(reading, PROVED.headers)).toEqual([403, 'ForbiddenError', 'user alice may read only'])
+    const nobodys = await serve([])
+    const refusal = 'nobody may do this here: no users are configured (publish.users)'
+    expect(await ask(nobodys)).toEqual([403, 'ForbiddenError', refusal])
+    expect(await ask(nobodys, PROVED.headers)).toEqual([403, 'ForbiddenError', refusal])
   })
 
   it('tells users how the mirror is', async () => {
-    const { url, mirror } = await serveMirror({}, { writing })
+    const { url, mirror } = await serve([ALICE])
     mirror.add(wireOf('aaaaaaaa-0000-4000-8000-000000000001', Buffer.from('x')))
     await (await fetch(`${url}/images`)).text()
     const response = await fetch(`${url}/state`, PROVED)
@@ -40,7 +44,7 @@ describe('/state', () => {
   })
 
   it('drops what was rendered, and answers the same lists after it', async () => {
-    const { url, mirror } = await serveMirror({}, { writing })
+    const { url, mirror } = await serve([ALICE])
     mirror.add(wireOf('aaaaaaaa-0000-4000-8000-000000000001', Buffer.from('x')))
     const before = await (await fetch(`${url}/images`)).text()
     const dropped = await fetch(`${url}/state?action=dropcaches`, { method: 'POST', ...PROVED })
@@ -54,7 +58,7 @@ describe('/state', () => {
     ['?action=', 'MissingParameter', '"action" is required'],
     ['?action=nope', 'InvalidArgument', '"nope" is not a valid action'],
   ])('refuses POST /state%s', async (query, code, message) => {
-    const { url } = await serveMirror({}, { writing })
+    const { url } = await serve([ALICE])
     const response = await fetch(`${url}/state${query}`, { method: 'POST', ...PROVED })
     expect(response.status).toBe(409)
     expect(await response.json()).toEqual({ code, message })
