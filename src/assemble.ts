@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { clientSources } from './assemble/client-sources.js'
 import type { Running } from './cli/surroundings.js'
-import type { Config, Listen, UpstreamConfig } from './config.js'
+import { type Config, describeConfig, type Listen, type UpstreamConfig } from './config.js'
 import { MirrorError } from './errors.js'
 import { UserAuthenticator } from './http/auth/user-authenticator.js'
 import { makeClientApp } from './http/client-app.js'
@@ -109,6 +109,11 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       log,
     })
     closers.push(() => mirror.close())
+    mirror.ledger.record('started', undefined, { version })
+    mirror.ledger.record('config-loaded', undefined, {
+      sha256: hash('sha256', JSON.stringify(describeConfig(config))),
+      upstreams: config.upstreams.map(({ name }) => name),
+    })
     counters.watch(() => mirror.status())
 
     const authenticator = await UserAuthenticator.open({

@@ -23,6 +23,8 @@ export interface CatalogueOptions {
   readonly policies?: ConflictPolicies
   readonly log: Log
   readonly onConflict?: (conflict: Conflict) => void
+  /** Those who disagreed agree, or one of them has nothing to say any more. */
+  readonly onSettled?: (conflict: Conflict) => void
 }
 
 interface Entry {
@@ -340,7 +342,9 @@ export class Catalogue {
       const key = `${uuid} ${claim.upstream}`
       const differences = allDifferences[place]!
       if (!winner || differences.length === 0) {
+        const settled = this.#conflicts.get(key)
         this.#conflicts.delete(key)
+        if (settled) this.#options.onSettled?.(settled)
         continue
       }
       const known = this.#conflicts.get(key)

@@ -9,9 +9,10 @@ import type { MirrorCounters } from './counters.js'
 import type { FaultMemory } from './fault-memory.js'
 import type { ByteSource } from './file-stream.js'
 import { InFlightFile, type MakeRoom } from './in-flight-file.js'
+import type { RecordHappening } from './ledger.js'
 import type { ByteRange } from './missing-pieces.js'
 import { type Follower, WINDOW_BYTES } from './passing-window.js'
-import { type Offer, Reception } from './reception.js'
+import { type KnownServer, type Offer, Reception } from './reception.js'
 import { repair } from './repair.js'
 
 export interface FlightOptions {
@@ -25,6 +26,7 @@ export interface FlightOptions {
   readonly mustPass: boolean
   readonly faults: FaultMemory
   readonly counters: MirrorCounters
+  readonly record: RecordHappening
   readonly log: Log
   /** Bytes turned out wrong that readers may have. */
   readonly onSpoilt: () => void
@@ -43,6 +45,8 @@ export interface Provenance {
 export interface Landed extends Provenance {
   /** `undefined` for a file that passed by, because there was no room to keep it. */
   readonly fingerprint: Fingerprint | undefined
+  /** Who gave bytes now: of what an earlier flight had left, it is not known any more. */
+  readonly servers: readonly KnownServer[]
 }
 
 /**
@@ -68,6 +72,7 @@ export class Flight {
   #state: 'receiving' | 'checking' | 'verified' | 'failed' = 'receiving'
   #failure: unknown
   #corrections: readonly Correction[] = []
+  #servers: readonly KnownServer[] = []
   #contentMd5: Digest | undefined
   #delivering: string | undefined
   #holds = 0
@@ -206,7 +211,7 @@ export class Flight {
           facts,
           `no room for file ${this.fileIndex} of image ${manifest.uuid}: verified and passed on, not kept`,
         )
-      return { fingerprint, extents, corrections: this.#corrections }
+      return { fingerprint, extents, corrections: this.#corrections, servers: this.#servers }
     } catch (error) {
       counters.flightEnded('failed')
       const state = this.#state
@@ -240,6 +245,7 @@ export class Flight {
       onFault: (offer) => faults.remember(this.#faultKey(offer)),
     })
     await reception.run()
+    this.#servers = reception.servers
     // An earlier flight may have left all of it.
     this.#begun.resolve()
     return reception.contributors
@@ -284,13 +290,15 @@ export class Flight {
 
   /** Bytes were wrong, and a whole-file digest cannot say whose: everybody who took part is tried last next time. */
   #blame(error: MirrorError, contributors: readonly Offer[]): void {
-    const { counters, faults, log, manifest, onSpoilt } = this.#options
+    const { counters, faults, log, manifest, onSpoilt, record } = this.#options
     onSpoilt()
     for (const offer of contributors) {
       faults.remember(this.#faultKey(offer))
       counters.verificationFailed(offer.upstream.name)
     }
     const upstreams = contributors.map((offer) => offer.upstream.name)
+    const { fileIndex } = this
+    record('verification-failed', manifest.uuid, { fileIndex, upstreams, reason: error.message })
     log.error(
       { uuid: manifest.uuid, upstreams, err: error },
       `file ${this.fileIndex} of image ${manifest.uuid} is not what was promised: ${error.message}`,

@@ -6,14 +6,16 @@ import type { Log } from '../parts/log.js'
 import type { BlobStore } from '../store/blob-store.js'
 import type { MirrorCounters } from './counters.js'
 import { FaultMemory } from './fault-memory.js'
-import { Flight } from './flight.js'
+import { Flight, type Landed } from './flight.js'
 import type { MakeRoom } from './in-flight-file.js'
+import { declaredFile, namedExtents, type RecordHappening } from './ledger.js'
 import type { Offer } from './reception.js'
 
 export interface FlightsOptions {
   readonly blobs: Pick<BlobStore, 'receive'>
   readonly makeRoom: MakeRoom
   readonly counters: MirrorCounters
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -89,8 +91,41 @@ export class Flights {
       if (this.#joinable.get(key) === flight) this.#joinable.delete(key)
       flight.land().catch((error) => this.#options.log.error({ err: error }, 'a file in flight could not be closed'))
     }
+    const startedMs = Date.now()
+    flight.ended.then(
+      (landed) => this.#recordLanding(flight, landed, Date.now() - startedMs),
+      (error) => this.#recordFailure(flight, error),
+    )
     flight.ended.then(land, land)
     return flight
+  }
+
+  #recordLanding({ expected, fileIndex, manifest }: Flight, landed: Landed, durationMs: number): void {
+    const { record } = this.#options
+    const { corrections, extents, fingerprint, servers } = landed
+    record('pulled', manifest.uuid, {
+      fileIndex,
+      sizeBytes: expected.sizeBytes,
+      isKept: fingerprint !== undefined,
+      durationMs,
+      ...namedExtents(extents),
+      corrections: corrections.map(({ startBytes, endBytes, rightFrom, wrongFrom }) => ({
+        startBytes,
+        endBytes,
+        rightFrom,
+        wrongFrom: [...new Set(wrongFrom.map(({ upstream }) => upstream))],
+      })),
+      servers,
+    })
+    if (!fingerprint) return
+    const { md5, sha1, sha256, sizeBytes } = fingerprint
+    const declared = declaredFile(expected.sizeBytes, expected.digests)
+    record('verified', manifest.uuid, { fileIndex, declared, sizeBytes, sha256, sha1, md5 })
+  }
+
+  #recordFailure({ fileIndex, manifest }: Flight, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error)
+    this.#options.record('pull-failed', manifest.uuid, { fileIndex, reason })
   }
 
   all(): Iterable<Flight> {

@@ -8,10 +8,12 @@ import { OneAtATime } from '../parts/one-at-a-time.js'
 import type { ClaimStore, Hearing } from '../store/claim-store.js'
 import type { Listing } from '../upstream/upstream.js'
 import type { Catalogue } from './catalogue.js'
+import { declaredFiles, type RecordHappening } from './ledger.js'
 
 export interface HeardOptions {
   readonly catalogue: Catalogue
   readonly claims: ClaimStore
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -89,12 +91,15 @@ export class Heard {
       if (known && differencesOfFiles(known.manifest, statement.manifest).length > 0) {
         log.warn({ upstream, uuid }, `upstream ${upstream} now claims another file for image ${uuid} than before`)
       }
-      changed.push(claimFrom(upstream, statement, known, heardMs, true))
+      const claim = claimFrom(upstream, statement, known, heardMs, true)
+      this.#record(claim, known)
+      changed.push(claim)
     }
     // A list that could not be followed to its end says nothing about what is not in it.
     const withdrawn = listing.incomplete
       ? []
       : [...missing.values()].map((claim) => ({ ...claim, withdrawnMs: heardMs }))
+    for (const claim of withdrawn) this.#options.record('withdrawn', claim.manifest.uuid, { upstream })
     const { validator } = listing
     await this.#write({ upstream, heardMs, changed, withdrawn: uuidsOf(withdrawn), listing: { validator } })
     // What is new comes first: whoever looks in between misses nothing that was replaced.
@@ -122,6 +127,8 @@ export class Heard {
     const isListed = known?.isListed === true && known.withdrawnMs === undefined
     const heardMs = Date.now()
     const claim = claimFrom(upstream, statement, known, heardMs, isListed)
+    // What nobody lists is asked for again and again, and mostly says the same.
+    if (!known || known.withdrawnMs !== undefined || !isSame(known, statement)) this.#record(claim, known)
     await this.#write({ upstream, heardMs, changed: [claim], withdrawn: [], listing: undefined })
     this.#options.catalogue.hear([claim])
   }
@@ -130,8 +137,20 @@ export class Heard {
     const known = this.#options.catalogue.claimOf(upstream, uuid)
     if (!known || known.withdrawnMs !== undefined) return
     const heardMs = Date.now()
+    this.#options.record('withdrawn', uuid, { upstream })
     await this.#write({ upstream, heardMs, changed: [], withdrawn: [uuid], listing: undefined })
     this.#options.catalogue.hear([{ ...known, withdrawnMs: heardMs }])
+  }
+
+  #record({ isListed, manifest, upstream }: Claim, known: Claim | undefined): void {
+    const { name, uuid, version } = manifest
+    const facts = { upstream, name, version, files: declaredFiles(manifest) }
+    if (!known || known.withdrawnMs !== undefined) this.#options.record('claimed', uuid, { ...facts, isListed })
+    else {
+      const isOther = differencesOfFiles(known.manifest, manifest).length > 0
+      const before = isOther ? declaredFiles(known.manifest) : undefined
+      this.#options.record('claim-changed', uuid, { ...facts, ...(before && { before }) })
+    }
   }
 
   /** What cannot be written down is still true: a full disk must not make the mirror blind. */

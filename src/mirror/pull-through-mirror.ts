@@ -9,6 +9,7 @@ import type { ImageFile, Manifest } from '../images/manifest.js'
 import { selectImages } from '../images/match-query.js'
 import { parseUuid, type Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
+import { systemClock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
 import { type BlobRef, CHUNK_BYTES } from '../store/blob-store.js'
@@ -25,7 +26,8 @@ import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
 import { Jobs } from './jobs.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
-import type { FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
+import { keptFiles, Ledger } from './ledger.js'
+import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
 import type { Operations } from './operations/operations.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
@@ -102,16 +104,21 @@ export class PullThroughMirror implements Mirror {
   readonly #undeclared = new LRUCache<string, string>({ max: 10_000 })
   readonly #abort = new AbortController()
   readonly channels: Channels
+  readonly ledger: Ledger
   #completeImages: CompleteImages | undefined
+  /** Whether everything from earlier runs is brought back. */
+  #isReady = false
 
   /** Brings back what is known from earlier runs, and begins to ask the upstreams. */
   static async start(options: MirrorOptions): Promise<PullThroughMirror> {
     const mirror = new PullThroughMirror(options)
     await mirror.#remember()
+    mirror.#beginLedger()
     await mirror.#publisher.start()
     await mirror.registry.start()
     mirror.#refresher.start()
     mirror.#keeping.start()
+    await mirror.ledger.start()
     return mirror
   }
 
@@ -129,7 +136,16 @@ export class PullThroughMirror implements Mirror {
       upstreams,
       withdrawn,
     } = options
-    const onConflict = () => counters.conflictFound()
+    this.ledger = new Ledger({ store: store.ledger, clock: systemClock, log })
+    const { record } = this.ledger
+    const onConflict = ({ uuid, ...facts }: Conflict) => {
+      counters.conflictFound()
+      // What comes back at start was recorded when it came.
+      if (this.#isReady) record('conflicted', uuid, facts)
+    }
+    const onSettled = ({ uuid, differences, loser, winner }: Conflict) => {
+      if (this.#isReady) record('settled', uuid, { winner, loser, differences })
+    }
     const { policies } = options
     const catalogue = new Catalogue({
       precedence,
@@ -138,9 +154,10 @@ export class PullThroughMirror implements Mirror {
       ...(policies && { policies }),
       log,
       onConflict,
+      onSettled,
     })
     this.channels = channels
-    const heard = new Heard({ catalogue, claims: store.claims, log })
+    const heard = new Heard({ catalogue, claims: store.claims, record, log })
     this.#catalogue = catalogue
     this.#heard = heard
     const onListing: RefresherOptions['onListing'] = (upstream, listing) => this.registry.heard(upstream, listing)
@@ -155,17 +172,19 @@ export class PullThroughMirror implements Mirror {
       offersOf: (manifest) => this.#knownOffersOf(manifest),
       fetch: (manifest, fileIndex) => this.#fetch(manifest, fileIndex),
       counters,
+      record,
       log,
     })
     this.#flights = new Flights({
       blobs: this.#keeping.room,
       makeRoom: (bytes) => this.#keeping.room.makeRoom(bytes),
       counters,
+      record,
       log,
     })
     this.#publisher = new Publisher({
       ...options.publishing,
-      ...{ store, catalogue, channels, log },
+      ...{ store, catalogue, channels, record, log },
       isOffline: options.isOffline,
       maxAncestry: options.maxAncestry,
       room: this.#keeping.room,
@@ -179,6 +198,7 @@ export class PullThroughMirror implements Mirror {
       limitBytes: options.registryLimitBytes ?? REGISTRY_LIMIT_BYTES,
       flights: this.#flights,
       withheldFiles: () => this.#catalogue.withheldFiles(),
+      record,
       verified: (blob) => this.#keeping.verified(blob),
     })
     this.#jobs = new Jobs({ log })
@@ -299,6 +319,7 @@ export class PullThroughMirror implements Mirror {
       this.#publisher.close(),
     ])
     await Promise.all([this.#heard.idle(), ...this.#holding.values()])
+    await this.ledger.close()
   }
 
   async #remember(): Promise<void> {
@@ -316,6 +337,30 @@ export class PullThroughMirror implements Mirror {
     this.#catalogue.hear(claims.filter((claim) => !claim.isListed || isOffline || isAdmitted(claim)))
     // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
     this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
+  }
+
+  /** A ledger that has nothing in it yet begins with what was here before it. */
+  #beginLedger(): void {
+    const { store } = this.#options
+    if (store.ledger.standing.entries === 0) {
+      for (const image of store.images.all()) {
+        if (image.files.length === 0) continue
+        this.ledger.record('found', image.manifest.uuid, { ...this.#heldFacts(image), heldSinceMs: image.heldSinceMs })
+      }
+      for (const { uuid, ...facts } of this.#catalogue.conflicts()) this.ledger.record('conflicted', uuid, facts)
+    }
+    this.#isReady = true
+  }
+
+  #heldFacts({ files, manifest, upstream }: HeldImage) {
+    const firstHeardMs = Math.min(...this.#catalogue.claimsOf(manifest.uuid).map((claim) => claim.firstHeardMs))
+    return {
+      upstream,
+      name: manifest.name,
+      version: manifest.version,
+      files: keptFiles(files, this.#options.store.blobs),
+      ...(Number.isFinite(firstHeardMs) && { firstHeardMs }),
+    }
   }
 
   /** What clients may list now, and a number that changes with it. */
@@ -393,6 +438,7 @@ export class PullThroughMirror implements Mirror {
     const blob = kept && (await blobs.open(kept.sha256))
     if (blob) {
       counters.fileAsked('hit')
+      this.ledger.served(manifest.uuid)
       this.#holdWhenComplete(manifest)
       return openBlob(this.#keeping.verified(blob))
     }
@@ -403,7 +449,9 @@ export class PullThroughMirror implements Mirror {
     counters.fileAsked(flight ? 'coalesced' : 'miss')
     flight ??= this.#flights.start(manifest, fileIndex, this.#offersOf(manifest))
     this.#whenKept(flight, manifest)
-    return await openFlight(flight, this.#options.holdbackBytes, signal)
+    const file = await openFlight(flight, this.#options.holdbackBytes, signal)
+    this.ledger.served(manifest.uuid)
+    return file
   }
 
   #offersOf(manifest: Manifest): Offer[] {
@@ -471,6 +519,7 @@ export class PullThroughMirror implements Mirror {
       const image = type === 'docker' ? await this.#lookedInto(complete) : complete
       await store.images.keep(image)
       this.#catalogue.hold(image, this.#measured(image))
+      this.ledger.record('held', uuid, this.#heldFacts(image))
     } catch (error) {
       log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`)
     } finally {
@@ -492,6 +541,7 @@ export class PullThroughMirror implements Mirror {
         this.#options.log.warn({ uuid }, `image ${uuid} is compressed with zstd, which imgadm cannot unpack`)
       }
       const layer = { sha1: blob.ref.sha1, compression: compression === 'zstd' ? 'none' : compression }
+      this.ledger.record('derived', uuid, layer)
       return { ...image, files: [{ ...file, layer }, ...others] }
     } finally {
       await blob.close()

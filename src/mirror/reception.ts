@@ -4,7 +4,7 @@ import type { Digest } from '../images/digest.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Log } from '../parts/log.js'
 import { pause } from '../parts/pause.js'
-import type { FileBody, LivePriority, Upstream } from '../upstream/upstream.js'
+import type { FileBody, LivePriority, TlsIdentity, Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import type { InFlightFile } from './in-flight-file.js'
 import { type ByteRange, MissingPieces } from './missing-pieces.js'
@@ -16,6 +16,17 @@ export interface Offer {
   /** How many connections may carry the file at once; at least 1. More only help where the line is long. */
   readonly connections: number
 }
+
+/** Somebody who gave bytes, and who that proved to be. */
+export interface KnownServer {
+  readonly upstream: string
+  /** Its origin: `https://images.example.com`. */
+  readonly server: string
+  readonly tls: TlsIdentity
+}
+
+/** So many are remembered of a file; more certificates behind one upstream are all different in name only. */
+const MOST_SERVERS = 20
 
 export interface ReceptionOptions {
   readonly manifest: Manifest
@@ -54,6 +65,7 @@ const COMPARE_BYTES = 256 * 1024
 export class Reception {
   readonly #options: ReceptionOptions
   readonly #contributors = new Set<Offer>()
+  readonly #servers = new Map<string, KnownServer>()
   /** What upstreams called this version of the file; a changed one says that the file has changed. */
   readonly #validators = new Map<Offer, string>()
   /** Offers seen to ignore ranges: they get one connection, and start over from the first byte. */
@@ -63,6 +75,11 @@ export class Reception {
 
   constructor(options: ReceptionOptions) {
     this.#options = options
+  }
+
+  /** Those who gave bytes over TLS. */
+  get servers(): readonly KnownServer[] {
+    return [...this.#servers.values()]
   }
 
   /** Whose bytes are in the file. */
@@ -196,6 +213,7 @@ export class Reception {
         if (isHere) await this.#compare(offer, bytes, position + taken)
         else {
           this.#contributors.add(offer)
+          this.#meet(offer, answer)
           await file.write(position + taken, bytes, source)
           onBytes()
         }
@@ -206,6 +224,12 @@ export class Reception {
       if (file.receivedBytes === file.sizeBytes) return
     }
     if (position < endBytes) throw this.#misbehaved(offer, `ended after ${position} of ${endBytes} bytes`)
+  }
+
+  #meet({ upstream: { name } }: Offer, { location, tls }: FileBody): void {
+    if (!tls || this.#servers.size >= MOST_SERVERS) return
+    const server = URL.canParse(location) ? new URL(location).origin : location
+    this.#servers.set(`${name} ${server} ${tls.fingerprint}`, { upstream: name, server, tls })
   }
 
   /** Two upstreams must not be mixed into one file unseen; which of them is right, the digest of the whole will tell. */

@@ -15,6 +15,7 @@ import type { RegistryUpstream } from '../upstream/registry-upstream.js'
 import type { Listing, Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import type { Flights } from './flights.js'
+import type { RecordHappening } from './ledger.js'
 import type { OpenFile } from './mirror.js'
 import { openBlob, openBytes, openFlight } from './open-files.js'
 import type { Offer } from './reception.js'
@@ -41,6 +42,7 @@ export interface RegistryMirrorOptions {
   /** The blob, read as configuration says. */
   readonly verified: (blob: OpenBlob) => OpenBlob
   readonly counters: Pick<MirrorCounters, 'fileAsked' | 'tagMoved'>
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -318,7 +320,7 @@ export class RegistryMirror implements Registry {
   }
 
   async #saw({ host, name, source }: Home, tag: string, digest: string): Promise<void> {
-    const { counters, log, store } = this.#options
+    const { counters, log, record, store } = this.#options
     const before = store.registry.tag(host, name, tag)
     try {
       const isNews = await store.registry.sawTag({ host, repository: name, tag, digest }, Date.now())
@@ -326,6 +328,7 @@ export class RegistryMirror implements Registry {
       if (!isNews || !before) return
       counters.tagMoved(source!.upstream.name)
       const facts = { upstream: source!.upstream.name, repository: name, tag, from: before.digest, to: digest }
+      record('tag-moved', undefined, facts)
       log.info(facts, `tag ${tag} of ${localNameOf(host, name)} has moved`)
     } catch (error) {
       // What cannot be written down is still true.

@@ -9,8 +9,11 @@ import { hasCode } from '../errors.js'
  * Failures are Node's own system errors; the callers know what they were doing, and say so.
  */
 export interface FileSystem {
-  /** `read` and `write` (which reads too) want an existing file, `create` wants none to be there. */
-  open(path: string, how: 'read' | 'write' | 'create'): Promise<OpenedFile>
+  /**
+   * `read` and `write` (which reads too) want an existing file, `create` wants none to be there. Who may read and write one that is
+   * created, `mode` says, where it is not to be everybody whom the process's umask lets.
+   */
+  open(path: string, how: 'read' | 'write' | 'create', mode?: number): Promise<OpenedFile>
   /** Replaces what was at `to`. Durable only after `syncDirectory` of both directories. */
   rename(from: string, to: string): Promise<void>
   /** Harmless when there is no such file. */
@@ -55,8 +58,8 @@ const FLAGS = { read: 'r', write: 'r+', create: 'wx+' } as const
 
 /** The real one. */
 export const nodeFileSystem: FileSystem = {
-  async open(path, how) {
-    return new NodeFile(await fs.open(path, FLAGS[how]))
+  async open(path, how, mode) {
+    return new NodeFile(await fs.open(path, FLAGS[how], mode))
   },
 
   rename: (from, to) => fs.rename(from, to),

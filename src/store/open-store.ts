@@ -5,6 +5,7 @@ import { DataDirectory, type Migration } from './data-directory.js'
 import { DiskBlobStore } from './disk-blob-store.js'
 import { DiskIconStore } from './disk-icon-store.js'
 import { DiskImageStore } from './disk-image-store.js'
+import { DiskLedgerStore } from './disk-ledger-store.js'
 import { DiskRegistryStore } from './disk-registry-store.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
 import { ScrubLog } from './scrub-log.js'
@@ -55,6 +56,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     })
     closers.push(() => data.close())
     const places = { root: data.path, partial: data.partial, fileSystem, log }
+    const ledger = await DiskLedgerStore.open({ ...places, now })
+    closers.push(() => ledger.close())
     const blobs = await DiskBlobStore.open({
       ...places,
       now,
@@ -72,7 +75,17 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => registry.close())
     const scrub = new ScrubLog(places)
     closers.push(() => scrub.close())
-    return { blobs, images, icons, claims, registry, scrub, complaints: () => data.complaints(), close: closeAll }
+    return {
+      blobs,
+      images,
+      icons,
+      claims,
+      registry,
+      scrub,
+      ledger,
+      complaints: () => data.complaints(),
+      close: closeAll,
+    }
   } catch (cause) {
     await closeAll().catch(() => {})
     throw cause

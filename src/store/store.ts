@@ -1,6 +1,7 @@
 import type { BlobStore } from './blob-store.js'
 import type { ClaimStore } from './claim-store.js'
 import type { IconStore, ImageStore } from './image-store.js'
+import type { LedgerStore } from './ledger-store.js'
 import type { RegistryStore } from './registry-store.js'
 import type { ScrubStore } from './scrub-store.js'
 
@@ -13,6 +14,8 @@ export interface Store {
   /** What Docker registries said. */
   readonly registry: RegistryStore
   readonly scrub: ScrubStore
+  /** What happened. */
+  readonly ledger: LedgerStore
   /**
    * Why the data directory cannot be used as it is now, for operators; empty when it can. A full disk is no reason: what is held
    * is served all the same.

@@ -51,17 +51,18 @@ export async function readWhole(
 /**
  * Puts a file in place so that after a crash at any moment it is there with its old content or with its new one, and
  * with the new one once this has resolved. `partialDirectory` must be on the same file system; what a crash leaves in
- * it is swept at start.
+ * it is swept at start. `mode` is as FileSystem.open has it.
  */
 export async function writeWhole(
   fileSystem: FileSystem,
   path: string,
   content: Uint8Array | Iterable<Uint8Array>,
   partialDirectory: string,
+  mode?: number,
 ): Promise<void> {
   const partial = join(partialDirectory, randomUUID())
   try {
-    const file = await fileSystem.open(partial, 'create')
+    const file = await fileSystem.open(partial, 'create', mode)
     try {
       let sizeBytes = 0
       for (const bytes of content instanceof Uint8Array ? [content] : content) {

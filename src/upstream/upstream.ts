@@ -25,6 +25,18 @@ export interface Listing {
   readonly tags?: readonly TagSighting[] | undefined
 }
 
+/** Who a server proved to be when we connected to it: its certificate, as far as it names somebody. */
+export interface TlsIdentity {
+  readonly subject: string
+  readonly issuer: string
+  /** SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string
+  readonly validFromMs: number
+  readonly validToMs: number
+  /** False where configuration says `insecure`, and nobody we believe vouches for it. */
+  readonly isTrusted: boolean
+}
+
 /** The bytes of an image file on their way. */
 export interface FileBody {
   /** Where in the file the first byte of `body` stands: the offset asked for, or 0 if the upstream ignored the range. */
@@ -39,6 +51,8 @@ export interface FileBody {
   readonly validator: string | undefined
   /** The url that answered, without credentials. */
   readonly location: string
+  /** Of the server that answered, as it was when we last connected to it; `undefined` without TLS. */
+  readonly tls?: TlsIdentity | undefined
   /** Fails with UPSTREAM_UNREACHABLE when the upstream cuts it, or sends nothing for the stall limit. */
   readonly body: Readable
 }

@@ -1,12 +1,14 @@
 import { MirrorError } from '../../errors.js'
 import type { Filter } from '../../images/filter.js'
 import type { Manifest } from '../../images/manifest.js'
+import type { Uuid } from '../../images/uuid.js'
 import { type Clock, systemClock } from '../../parts/clock.js'
 import type { Log } from '../../parts/log.js'
 import type { OpenBlob } from '../../store/blob-store.js'
 import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
+import type { RecordHappening } from '../ledger.js'
 import type { KeepingStatus } from '../mirror.js'
 import type { Offer } from '../reception.js'
 import { Mender } from './mender.js'
@@ -36,6 +38,7 @@ export interface KeepingOptions extends KeepingRules {
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
   readonly counters: MirrorCounters
+  readonly record: RecordHappening
   readonly log: Log
   readonly clock?: Clock
 }
@@ -62,7 +65,8 @@ export class Keeping {
     this.room = new Room({ ...options, clock })
     this.#mender = new Mender(options)
     const mend: Mender['mend'] = (sha256, damage) => this.#mender.mend(sha256, damage)
-    this.#scrubber = scrub && new Scrubber({ ...options, ...scrub, mend, clock })
+    const imagesWith = (sha256: string) => [...imagesWithBlob(options.store, sha256)]
+    this.#scrubber = scrub && new Scrubber({ ...options, ...scrub, mend, imagesWith, clock })
     this.#checks = new ReadChecks(verifyOnRead, clock)
   }
 
@@ -128,4 +132,9 @@ export class Keeping {
       await this.#clock.pause(ROUND_MS, signal).catch(() => {})
     }
   }
+}
+
+/** Held images that have this file. */
+function* imagesWithBlob({ images }: Pick<Store, 'images'>, sha256: string): Generator<Uuid> {
+  for (const { manifest, files } of images.all()) if (files.some((file) => file.sha256 === sha256)) yield manifest.uuid
 }

@@ -10,6 +10,7 @@ import type { ImageStore } from '../../store/image-store.js'
 import type { FileBody } from '../../upstream/upstream.js'
 import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
+import type { RecordHappening } from '../ledger.js'
 import type { Offer } from '../reception.js'
 
 /** A file of an image, and the blob that it is, here or not. */
@@ -27,6 +28,7 @@ export interface MenderOptions {
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
   readonly counters: MirrorCounters
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -108,7 +110,7 @@ export class Mender {
   }
 
   async #mend(sha256: string, damage: Damage): Promise<boolean> {
-    const { counters, log, store } = this.#options
+    const { counters, log, record, store } = this.#options
     this.#abort.signal.throwIfAborted()
     const ref = store.blobs.find({ algorithm: 'sha256', hex: sha256 })
     if (!ref) return false
@@ -120,7 +122,9 @@ export class Mender {
     try {
       // Before it is out of service, and its fingerprint with it.
       const fingerprint = damage.chunks && (await this.#fingerprintOf(sha256))
+      record('damaged', uuids[0], { sha256, foundBy: damage.foundBy, chunks: damage.chunks, images: uuids })
       await this.#quarantine(sha256, { ...damage, uuids })
+      record('quarantined', uuids[0], { sha256, images: uuids })
       counters.damageFound('blob')
       log.error({ sha256, uuids, ...damage }, `blob ${sha256} is damaged and is no longer served`)
       const patch = async () => fingerprint !== undefined && (await this.#patch(fingerprint, damage.chunks!, files))
@@ -129,7 +133,10 @@ export class Mender {
       this.#patching.delete(sha256)
       patched.resolve()
     }
+    const how = isMended ? 'chunks' : 'fetched'
     isMended ||= await this.#turns.run(() => this.#fetchAgainAs(sha256, files))
+    if (isMended) record('repaired', uuids[0], { sha256, how, images: uuids })
+    else record('not-repaired', uuids[0], { sha256, images: uuids })
     if (isMended) {
       counters.damageMended('blob')
       log.info({ sha256, uuids }, `blob ${sha256} is good again`)

@@ -12,6 +12,7 @@ import type { HeldImage } from '../../store/image-store.js'
 import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
+import type { RecordHappening } from '../ledger.js'
 import type { RoomStatus } from '../mirror.js'
 import { type Departure, type Kept, type KeptImage, planEviction, stayingImages } from './eviction-plan.js'
 
@@ -27,6 +28,7 @@ export interface RoomOptions {
   /** Files, by their sha256, that belong together for clients of Docker, whatever images of ours they are in. */
   readonly dockerImages: () => Iterable<readonly string[]>
   readonly counters: MirrorCounters
+  readonly record: RecordHappening
   readonly clock: Clock
   readonly log: Log
 }
@@ -145,7 +147,7 @@ export class Room {
   }
 
   async #letGo(departure: Departure): Promise<boolean> {
-    const { counters, log, store } = this.#options
+    const { counters, log, record, store } = this.#options
     const { kind, uuid, sha256s, sizeBytes, lastUsedMs, why } = departure
     try {
       if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1)
@@ -156,6 +158,7 @@ export class Room {
     }
     this.#evictedBytes += sizeBytes
     counters.evicted(sizeBytes)
+    if (kind !== 'leftover') record('evicted', uuid, { sha256s, sizeBytes, why, images: uuid ? [uuid] : [] })
     log.info({ kind, uuid, sha256s, sizeBytes, lastUsedMs }, `let go of ${uuid ? `image ${uuid}` : why}`)
     return true
   }

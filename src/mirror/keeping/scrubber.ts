@@ -1,10 +1,12 @@
 import { isMirrorError, MirrorError } from '../../errors.js'
+import type { Uuid } from '../../images/uuid.js'
 import type { Clock } from '../../parts/clock.js'
 import type { Log } from '../../parts/log.js'
 import type { Audited } from '../../store/audit-store.js'
 import { type BlobRef, type BlobStore, CHUNK_BYTES, type Examination } from '../../store/blob-store.js'
 import type { ScrubStore } from '../../store/scrub-store.js'
 import type { MirrorCounters } from '../counters.js'
+import type { RecordHappening } from '../ledger.js'
 import type { ScrubStatus } from '../mirror.js'
 import type { Damage } from './mender.js'
 
@@ -18,7 +20,10 @@ export interface ScrubberOptions {
   readonly bytesPerSecond: number
   /** Puts a damaged blob right. Never rejects. */
   readonly mend: (sha256: string, damage: Damage) => Promise<boolean>
+  /** The images that a blob is a file of. */
+  readonly imagesWith: (sha256: string) => readonly Uuid[]
   readonly counters: MirrorCounters
+  readonly record: RecordHappening
   readonly clock: Clock
   readonly log: Log
 }
@@ -155,20 +160,24 @@ export class Scrubber {
     if (examination || hasVanished) {
       this.#blobsRead++
       this.#checkedMs.set(sha256, clock.wallMs())
-      this.#judge(sha256, examination ?? VANISHED)
+      this.#judge(ref, examination ?? VANISHED)
     }
     this.#saveNowAndThen()
   }
 
-  #judge(sha256: string, { damagedChunks, fingerprint, isWhole }: Examination): void {
-    const { counters, log, mend } = this.#options
+  #judge({ sha256, sizeBytes }: BlobRef, { damagedChunks, fingerprint, isWhole }: Examination): void {
+    const { counters, imagesWith, log, mend, record } = this.#options
+    const images = imagesWith(sha256)
+    const isGood = damagedChunks.length === 0 && isWhole !== false && fingerprint !== 'lost'
+    record('scrubbed', images.length === 1 ? images[0] : undefined, { sha256, sizeBytes, isGood, images })
     if (fingerprint === 'measured again') {
       this.#damageFound++
       counters.damageFound('fingerprint')
       counters.damageMended('fingerprint')
+      record('repaired', undefined, { sha256, how: 'fingerprint', images })
       log.error({ sha256 }, `the fingerprint of blob ${sha256} was damaged; it was measured again`)
     }
-    if (damagedChunks.length === 0 && isWhole !== false && fingerprint !== 'lost') return
+    if (isGood) return
     this.#damageFound++
     // With its fingerprint gone, nobody can say which of its chunks are good.
     const chunks = fingerprint === 'lost' || damagedChunks.length === 0 ? undefined : damagedChunks
@@ -186,7 +195,7 @@ export class Scrubber {
 
   /** Everything but blobs. A store that cannot be read does not keep us from the others. */
   async #audit(): Promise<void> {
-    const { clock, counters, log, store } = this.#options
+    const { clock, counters, log, record, store } = this.#options
     for (const part of [store.images, store.icons, store.claims, store.registry, store.blobs]) {
       if (this.#abort.signal.aborted) return
       try {
@@ -194,6 +203,7 @@ export class Scrubber {
           this.#damageFound++
           counters.damageFound(kind)
           if (isMended) counters.damageMended(kind)
+          record('file-damaged', undefined, { what: kind, path, complaint, isMended })
           const outcome = isMended ? 'was written anew' : 'is not used any more'
           log.error({ kind, path, isMended }, `${path} is damaged (${complaint}) and ${outcome}`)
         }

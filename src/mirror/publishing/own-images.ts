@@ -9,6 +9,7 @@ import type { HeldFile, HeldImage, Publication } from '../../store/image-store.j
 import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
 import type { Channels } from '../channels.js'
+import { declaredFiles, keptFiles, type RecordHappening } from '../ledger.js'
 import type { ChangeOptions } from '../publishing.js'
 import { accountsOf } from './access-list.js'
 import { alreadyActivated, filesImmutable, imageExists, invalidData, originUnknown, unknownImage } from './refusals.js'
@@ -19,6 +20,7 @@ export interface OwnImagesOptions {
   readonly channels: Channels
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -137,6 +139,8 @@ export class OwnImages {
         ...(importingFrom && { importingFrom }),
       }
       await this.#keep({ manifest, files: [], heldSinceMs: changedMs, upstream: '', publication })
+      const { name, version } = manifest
+      this.#options.record('created', uuid, { by: author.user, name, version })
       // What an upstream's image of that uuid may have left is not its icon.
       if (!before) await this.#options.store.icons.forget(uuid)
       return this.#asServed(manifest)
@@ -190,6 +194,7 @@ export class OwnImages {
         return undefined
       }
       await this.#forget(uuid)
+      this.#options.record('deleted', uuid, { by: options.author.user })
       return image
     })
     if (!removed) return
@@ -236,8 +241,20 @@ export class OwnImages {
     }
     if (isRenamed) await this.#takeIconAlong(before, manifest.uuid)
     await this.#keep(changed)
+    this.#recordChange(image, changed)
     if (isRenamed) await this.#finishReplacing(changed)
     return this.#asServed(manifest)
+  }
+
+  #recordChange(before: OwnImage, { files, manifest, publication: { changedBy: by, record } }: OwnImage): void {
+    const { name, uuid, version } = manifest
+    const wasRecord = before.publication.record
+    const kept = keptFiles(files, this.#options.store.blobs)
+    if (files !== before.files) this.#options.record('file-added', uuid, { by, files: declaredFiles(manifest) })
+    const isNews = isActivated(record) && !isActivated(wasRecord)
+    if (isNews) this.#options.record('published', uuid, { by, name, version, files: kept })
+    const fields = changedFields(wasRecord, record).filter((field) => field !== 'files')
+    if (fields.length > 0) this.#options.record('changed', uuid, { by, fields })
   }
 
   /** With the channels it is in. */
@@ -327,4 +344,11 @@ function isPlaceholder({ publication }: OwnImage): boolean {
 function mayKnow(account: Uuid, record: ImageRecord): boolean {
   if (record.owner === account) return true
   return isActivated(record) && (record.public === true || accountsOf(record).includes(account))
+}
+
+/** The names of the fields in which two records differ. */
+function changedFields(before: ImageRecord, after: ImageRecord): string[] {
+  const [one, other] = [before, after] as unknown as Record<string, unknown>[]
+  const names = new Set([...Object.keys(one!), ...Object.keys(other!)])
+  return [...names].filter((name) => JSON.stringify(one![name]) !== JSON.stringify(other![name])).sort()
 }

@@ -15,6 +15,7 @@ import type { Catalogue } from '../catalogue.js'
 import { type Channels, unknownChannel } from '../channels.js'
 import type { Flights } from '../flights.js'
 import type { Room } from '../keeping/room.js'
+import type { RecordHappening } from '../ledger.js'
 import type { ImportStatus } from '../mirror.js'
 import type { Author, ChangeOptions, FileUpload, Publishing } from '../publishing.js'
 import { parseAccounts, withAccounts, withoutAccounts } from './access-list.js'
@@ -46,6 +47,7 @@ export interface PublisherOptions extends PublishingRules {
   readonly find: (uuid: Uuid) => Promise<Manifest | undefined>
   readonly isOffline: boolean
   readonly maxAncestry: number
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -64,10 +66,10 @@ export class Publisher implements Publishing {
   readonly #arriving = new Set<Promise<unknown>>()
 
   constructor(options: PublisherOptions) {
-    const { catalogue, channels, find, isOffline, log, maxAncestry, mode, sources, store } = options
+    const { catalogue, channels, find, isOffline, log, maxAncestry, mode, record, sources, store } = options
     this.#options = options
     this.#rules = { mode, hasChannels: channels.areUsed }
-    this.#own = new OwnImages({ store, catalogue, channels, maxAncestry, log })
+    this.#own = new OwnImages({ store, catalogue, channels, maxAncestry, record, log })
     this.#sources = new Sources(sources)
     this.#imports = new RemoteImports({
       own: this.#own,

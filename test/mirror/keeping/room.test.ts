@@ -4,6 +4,7 @@ import { isMirrorError } from '../../../src/errors.js'
 import { parseFilter } from '../../../src/images/filter.js'
 import type { Manifest } from '../../../src/images/manifest.js'
 import { Room } from '../../../src/mirror/keeping/room.js'
+import { recordNothing } from '../../../src/mirror/ledger.js'
 import { expectedOf } from '../../contracts/blob-store.contract.js'
 import { KIB, type Made, makeKeepingRig } from './keeping-rig.js'
 
@@ -17,6 +18,7 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
   const { clock, counters, log } = rig
   const makeRoom = () =>
     new Room({
+      record: recordNothing,
       store: rig.store,
       catalogue: rig.catalogue,
       quotaBytes: async () => quota.bytes,

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Damage } from '../../../src/mirror/keeping/mender.js'
 import { Scrubber } from '../../../src/mirror/keeping/scrubber.js'
+import { recordNothing } from '../../../src/mirror/ledger.js'
 import { blobPath, flipBit, MIB } from './damage.js'
 import { KIB, type Made, makeKeepingRig } from './keeping-rig.js'
 
@@ -23,7 +24,17 @@ async function makeRig({ everyMs = 30 * DAY_MS, bytesPerSecond = 1e12 } = {}) {
         mended.push({ sha256, damage })
         return true
       }
-      scrubber = new Scrubber({ store: rig.store, everyMs, bytesPerSecond, mend, counters, clock, log })
+      scrubber = new Scrubber({
+        imagesWith: () => [],
+        record: recordNothing,
+        store: rig.store,
+        everyMs,
+        bytesPerSecond,
+        mend,
+        counters,
+        clock,
+        log,
+      })
       scrubber.start()
       return scrubber
     },

@@ -1,0 +1,35 @@
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
+import { join } from 'node:path'
+import { formatMinisignKey, type MinisignSigner, minisignKeyOf } from '../parts/minisign.js'
+import type { Places } from './evidence.js'
+import { ensureDirectory, readWhole, writeWhole } from './whole-files.js'
+
+const KEY_LIMIT_BYTES = 16 * 1024
+
+/**
+ * The mirror's own Ed25519 key, made where there is none: `keys/mirror.key` (PKCS #8, for its owner alone) and `keys/mirror.pub`, as
+ * minisign reads it. Rejects with what the disk says, or with what is wrong with the file.
+ */
+export async function openMirrorKey({ root, partial, fileSystem }: Places): Promise<MinisignSigner> {
+  const directory = join(root, 'keys')
+  const path = join(directory, 'mirror.key')
+  const kept = await readWhole(fileSystem, path, KEY_LIMIT_BYTES)
+  let signer: MinisignSigner
+  if (kept) {
+    const secret = createPrivateKey(kept)
+    if (secret.asymmetricKeyType !== 'ed25519') throw new Error(`${path} is no Ed25519 key`)
+    signer = minisignKeyOf(secret)
+  } else {
+    const { privateKey } = generateKeyPairSync('ed25519')
+    signer = minisignKeyOf(privateKey)
+    await ensureDirectory(fileSystem, directory)
+    const pem = privateKey.export({ format: 'pem', type: 'pkcs8' })
+    await writeWhole(fileSystem, path, Buffer.from(pem), partial, 0o600)
+  }
+  // A crash may have left only the first of the two.
+  const published = Buffer.from(formatMinisignKey(signer))
+  const place = join(directory, 'mirror.pub')
+  const found = await readWhole(fileSystem, place, KEY_LIMIT_BYTES).catch(() => undefined)
+  if (!found?.equals(published)) await writeWhole(fileSystem, place, published, partial)
+  return signer
+}
