@@ -95,6 +95,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       missTtlMs: config.missTtlMs,
       patienceMs: PATIENCE_MS,
       maxAncestry: config.maxAncestry,
+      maxLayerBytes: config.limits.layerBytes,
       keeping: {
         quotaBytes: () => quotaBytes(config),
         pins: config.pins,

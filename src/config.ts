@@ -77,7 +77,7 @@ export interface Config {
   /** Order is precedence. */
   readonly upstreams: readonly UpstreamConfig[]
   readonly log: Settings['log']
-  readonly limits: { readonly listBytes: number; readonly manifestBytes: number }
+  readonly limits: { readonly listBytes: number; readonly manifestBytes: number; readonly layerBytes: number }
   /** All of the above as a file would say it: every key by its name, environment and defaults included; hashes left out. */
   readonly settings: unknown
 }
@@ -327,7 +327,11 @@ function makeConfig(
     channels: settings.channels.map(({ default: isDefault, ...channel }) => ({ ...channel, isDefault })),
     upstreams,
     log: settings.log,
-    limits: { listBytes: settings.limits.list, manifestBytes: settings.limits.manifests },
+    limits: {
+      listBytes: settings.limits.list,
+      manifestBytes: settings.limits.manifests,
+      layerBytes: settings.limits.layer,
+    },
     settings: asWritten,
   }
 }

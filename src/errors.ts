@@ -9,6 +9,8 @@ export type FailureCode =
   | 'IMAGE_WITHHELD'
   /** The image is known, but something its clients need is not held and cannot be fetched (offline). */
   | 'IMAGE_INCOMPLETE'
+  /** The image has a layer that is being packed anew, which takes longer than who asks would wait. */
+  | 'IMAGE_NOT_READY'
   /** The image has no file, or none at that index. */
   | 'FILE_UNKNOWN'
   | 'ICON_UNKNOWN'

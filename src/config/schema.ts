@@ -800,8 +800,13 @@ export const settingsSchema = z.strictObject(
             .describe(
               'How much room manifests, configs and tags of Docker registries may take that clients have asked for and that no tag named in images leads to: then what was asked for longest ago leaves. Each counts as 4 KiB at least. They take about twice as much memory.',
             ),
+          layer: size('1MiB', '1TiB')
+            .prefault('20GiB')
+            .describe(
+              'How large a layer of a Docker image may be, unpacked, for recompress: gzip. One that unpacks to more than 64 MiB and a thousand times its own size is refused in any case.',
+            ),
         },
-        'a mapping of list and manifests',
+        'a mapping of list, manifests and layer',
       )
       .prefault({})
       .describe('Bounds on what upstreams may send, and what is kept of it beside image files.'),

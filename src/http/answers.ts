@@ -23,6 +23,7 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   IMAGE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   IMAGE_WITHHELD: { status: 404, code: 'ResourceNotFound' },
   IMAGE_INCOMPLETE: { status: 404, code: 'ResourceNotFound' },
+  IMAGE_NOT_READY: { status: 503, code: 'ServiceUnavailableError' },
   FILE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   ICON_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   // The nearest IMGAPI has: a remote source is bad. Not a 404, which would send clients to look for the same ring elsewhere.

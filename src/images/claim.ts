@@ -16,6 +16,8 @@ export interface Statement {
    * IMGAPI gets it. Size and digests in the manifest are the original's: what the upstream sends is held to them.
    */
   readonly needsRecompression?: boolean
+  /** Of such a file: SHA-256 of what it unpacks to, lower-case hex, as its Docker image declares it (a diff_id). */
+  readonly unpackedSha256?: string
 }
 
 /** Something in an upstream's list that is no usable manifest. It does not spoil the rest of the list. */

@@ -1,12 +1,14 @@
 import { ancestryOf } from '../images/ancestry.js'
 import { shareChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
+import { asRemade } from '../images/docker/layer-facts.js'
 import { identityDifferences } from '../images/identity.js'
 import type { Manifest } from '../images/manifest.js'
 import { compareByPublication } from '../images/match-query.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Log } from '../parts/log.js'
 import type { HeldImage } from '../store/image-store.js'
+import type { Derivation } from '../store/registry-store.js'
 import { Channels } from './channels.js'
 import { chooseWinner, type Held, isOurs, stands, type Winner, type Withheld } from './choose-winner.js'
 import { ConflictPolicies } from './conflict-policies.js'
@@ -21,6 +23,8 @@ export interface CatalogueOptions {
   readonly channels?: Channels
   /** What becomes of images that upstreams disagree about. Without it, order decides. */
   readonly policies?: ConflictPolicies
+  /** What became of a file that clients of IMGAPI could not unpack; `undefined` while nothing has. */
+  readonly derivationOf?: (sha256: string) => Derivation | undefined
   readonly log: Log
   readonly onConflict?: (conflict: Conflict) => void
   /** Those who disagreed agree, or one of them has nothing to say any more. */
@@ -30,6 +34,8 @@ export interface CatalogueOptions {
 interface Entry {
   /** At most one per upstream, in order of precedence. */
   readonly claims: readonly Claim[]
+  /** Those of them that clients may be told of: a file to be made anew is what it has become, or left out until it has. */
+  readonly ready: readonly Claim[]
   readonly held: Held | undefined
   /** What we answer; `undefined` while nobody has the image any more, or it is withheld. */
   readonly winner: Winner | undefined
@@ -48,6 +54,8 @@ interface Entry {
  * - Claims that disagree with the winner on sha1, size or origin are kept as conflicts, as long as there is a winner.
  * - An image that an upstream stops listing is withdrawn there: it is gone from our list unless another upstream has
  *   it, or we hold it.
+ * - A claim of a file that has to be packed anew counts when that was done, and as what came of it. Until then nobody
+ *   is told of the image, nor, in a list, of what builds on it.
  * - On a mirror with channels, an image is in those that claims put it into which agree with the winner: the ones that stand,
  *   or, of a held image, the withdrawn ones when none stands. One that was published here is where it was published.
  *
@@ -56,6 +64,8 @@ interface Entry {
 export class Catalogue {
   readonly #entries = new Map<Uuid, Entry>()
   readonly #conflicts = new Map<string, Conflict>()
+  /** Images that only claims speak of whose file is still to be packed anew. */
+  readonly #unready = new Set<Uuid>()
   readonly #rank: ReadonlyMap<string, number>
   readonly #options: CatalogueOptions
   readonly #channels: Channels
@@ -141,8 +151,30 @@ export class Catalogue {
     const answer = entry?.winner ?? entry?.withheld?.reference
     if (!entry || !answer) return []
     const { identity } = answer
-    const agreeing = entry.claims.filter((claim) => identityDifferences(identity, claim.manifest).length === 0)
-    return [...agreeing.filter(stands), ...agreeing.filter((claim) => !stands(claim))]
+    const agreeing = entry.ready.filter(
+      (claim) => !claim.needsRecompression && identityDifferences(identity, claim.manifest).length === 0,
+    )
+    return standingFirst(agreeing)
+  }
+
+  /** Claims of files that have to be packed anew, as their upstreams have them; standing ones first. */
+  originalsOf(uuid: Uuid): readonly Claim[] {
+    return standingFirst(this.claimsOf(uuid).filter(({ needsRecompression }) => needsRecompression))
+  }
+
+  /** Whether somebody has the image, but only in a form that has to be packed anew before anybody is told of it. */
+  isUnready(uuid: Uuid): boolean {
+    return this.#unready.has(uuid)
+  }
+
+  /** All of those, in no order. */
+  unready(): readonly Uuid[] {
+    return [...this.#unready]
+  }
+
+  /** A file was packed anew: what is claimed of these images is looked at again. */
+  remade(uuids: Iterable<Uuid>): void {
+    for (const uuid of uuids) this.#put(uuid, this.claimsOf(uuid), this.#entries.get(uuid)?.held)
   }
 
   /** Every image we answer for, listed or not, and those we withhold, in no order. */
@@ -172,10 +204,10 @@ export class Catalogue {
   listed(): readonly Manifest[] {
     if (!this.#listed) {
       const listed: Manifest[] = []
-      const usable = new Map<Uuid, boolean>()
+      const hidden = new Map<Uuid, boolean>()
       for (const entry of this.#entries.values()) {
         const manifest = this.#listedForm(entry)
-        if (manifest && !this.#buildsOnWithheld(manifest, usable)) listed.push(manifest)
+        if (manifest && !this.#buildsOnHidden(manifest, hidden)) listed.push(manifest)
       }
       this.#listed = listed.sort(compareByPublication)
     }
@@ -240,15 +272,18 @@ export class Catalogue {
 
   #put(uuid: Uuid, claims: readonly Claim[], held: Held | undefined): void {
     const before = this.#entries.get(uuid)
-    const { winner, withheld } = chooseWinner(claims, held, this.#policies)
+    const ready = this.#readyOf(claims)
+    const { winner, withheld } = chooseWinner(ready, held, this.#policies)
     const reference = winner ?? withheld?.reference
-    const differences = claims.map(({ manifest }) => (reference ? differencesTo(reference.identity, manifest) : []))
-    const entry: Entry = { claims, held, winner: this.#placed(winner, claims, held, differences), withheld }
+    const differences = ready.map(({ manifest }) => (reference ? differencesTo(reference.identity, manifest) : []))
+    const placed = this.#placed(winner, ready, held, differences)
+    const entry: Entry = { claims, ready, held, winner: placed, withheld }
     this.#entries.set(uuid, entry)
-    this.#noteConflicts(uuid, claims, differences, winner ? winner.name : withheld && NOBODY)
+    this.#noteConflicts(uuid, ready, differences, winner ? winner.name : withheld && NOBODY)
     const hasMoved = before?.winner?.manifest.origin !== entry.winner?.manifest.origin
     if (hasMoved) this.#origins = undefined
     this.#noteWithheld(uuid, withheld !== undefined, hasMoved)
+    this.#noteUnready(uuid, entry)
     const [listedBefore, listed] = [before && this.#listedForm(before), this.#listedForm(entry)]
     if (listedBefore === listed) return
     this.#listed = undefined
@@ -267,15 +302,18 @@ export class Catalogue {
     this.#revision++
   }
 
-  /** @param known what was found out before, by uuid; added to. */
-  #buildsOnWithheld({ uuid, origin }: Manifest, known: Map<Uuid, boolean>): boolean {
-    if (this.#withheld.size === 0) return false
+  /**
+   * Whether it builds on an image that is withheld, or not ready.
+   * @param known what was found out before, by uuid; added to.
+   */
+  #buildsOnHidden({ uuid, origin }: Manifest, known: Map<Uuid, boolean>): boolean {
+    if (this.#withheld.size + this.#unready.size === 0) return false
     const passed: Uuid[] = []
     let isBlocked = false
     for (let each = origin, below = uuid; each; ) {
       const answer = known.get(below)
       passed.push(below)
-      if (answer !== undefined || this.#withheld.has(each)) {
+      if (answer !== undefined || this.#withheld.has(each) || this.#unready.has(each)) {
         isBlocked = answer ?? true
         break
       }
@@ -330,6 +368,31 @@ export class Catalogue {
     const isOneSet = others.every((channels) => channels === first)
     const channels = isOneSet ? (first ?? this.#channels.ofOrphans) : shareChannels([...first!, ...others.flat()])
     return { ...winner, manifest: { ...winner.manifest, channels } }
+  }
+
+  /** The same array, where nothing was to be packed anew. */
+  #readyOf(claims: readonly Claim[]): readonly Claim[] {
+    if (!claims.some(({ needsRecompression }) => needsRecompression)) return claims
+    return claims.flatMap((claim) => {
+      const manifest = claim.needsRecompression ? this.#remadeForm(claim) : claim.manifest
+      return manifest ? [{ ...claim, manifest }] : []
+    })
+  }
+
+  #remadeForm({ manifest }: Claim): Manifest | undefined {
+    const sha256 = manifest.files[0]?.digests.find(({ algorithm }) => algorithm === 'sha256')?.hex
+    const derivation = sha256 && this.#options.derivationOf?.(sha256)
+    return derivation ? asRemade(manifest, { ...derivation, compression: 'gzip' }) : undefined
+  }
+
+  /** What builds on an image that is not ready comes into lists, and leaves them, with it. */
+  #noteUnready(uuid: Uuid, { claims, winner, withheld }: Entry): void {
+    const isUnready = !winner && !withheld && claims.some((claim) => claim.needsRecompression && stands(claim))
+    if (isUnready === this.#unready.has(uuid)) return
+    if (isUnready) this.#unready.add(uuid)
+    else this.#unready.delete(uuid)
+    this.#listed = undefined
+    this.#revision++
   }
 
   #noteConflicts(
@@ -391,4 +454,8 @@ function differencesTo(identity: Manifest, manifest: Manifest): readonly string[
 /** Equal sets are mostly the same array. */
 function areSameChannels(one: readonly string[] | undefined, other: readonly string[] | undefined): boolean {
   return one === other || one?.join() === other?.join()
+}
+
+function standingFirst(claims: readonly Claim[]): readonly Claim[] {
+  return [...claims.filter(stands), ...claims.filter((claim) => !stands(claim))]
 }

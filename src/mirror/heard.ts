@@ -183,6 +183,10 @@ function claimFrom(
     lastHeardMs: heardMs,
     withdrawnMs: undefined,
     ...(statement.channels && { channels: statement.channels }),
+    ...(statement.needsRecompression && {
+      needsRecompression: true,
+      ...(statement.unpackedSha256 !== undefined && { unpackedSha256: statement.unpackedSha256 }),
+    }),
   }
 }
 
@@ -190,6 +194,8 @@ function isSame(claim: Claim, statement: Statement): boolean {
   return (
     claim.manifest.json === statement.manifest.json &&
     isSameFile(claim, statement) &&
+    claim.needsRecompression === statement.needsRecompression &&
+    claim.unpackedSha256 === statement.unpackedSha256 &&
     claim.channels?.join() === statement.channels?.join() &&
     claim.whereabouts.join('\n') === statement.whereabouts.join('\n')
   )

@@ -111,8 +111,17 @@ export interface MirrorStatus {
   readonly flights: readonly FlightStatus[]
   readonly conflicts: readonly Conflict[]
   readonly keeping: KeepingStatus
+  /** Layers that clients of IMGAPI cannot unpack, and that are packed anew. */
+  readonly recompression?: RecompressionStatus
   /** Images being brought here from other servers because somebody asked, and the last that were; newest first. */
   readonly imports?: readonly ImportStatus[]
+}
+
+export interface RecompressionStatus {
+  /** Images that nobody is told of until their layer was packed anew. */
+  readonly waiting: number
+  /** Those of which nothing can be made, and why; the first 100. */
+  readonly refused: readonly { readonly uuid: Uuid; readonly reason: string }[]
 }
 
 /** Times in ms since 1970. */

@@ -33,6 +33,7 @@ import type { Operations } from './operations/operations.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
 import type { Publishing } from './publishing.js'
 import type { Offer } from './reception.js'
+import { Recompression } from './recompression.js'
 import { Refresher, type RefresherOptions } from './refresher.js'
 import { RegistryMirror, type RegistryMirrorOptions } from './registry-mirror.js'
 
@@ -62,6 +63,10 @@ export interface MirrorOptions {
   readonly missTtlMs: number
   /** How long a client who asks for an unknown image waits for upstreams that do not answer. */
   readonly patienceMs: number
+  /** How long a client who asks for an image waits for a layer of it to be packed anew. */
+  readonly recompressPatienceMs?: number
+  /** How large a layer may be, unpacked, that is packed anew. */
+  readonly maxLayerBytes: number
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
   readonly keeping: KeepingRules
@@ -71,6 +76,9 @@ export interface MirrorOptions {
 }
 
 const REGISTRY_LIMIT_BYTES = 256 * 1024 * 1024
+
+/** imgadm and sdc-imgapi wait for an answer without a limit of their own; what is between us and them mostly does for a minute. */
+const RECOMPRESS_PATIENCE_MS = 20_000
 /** How long the list of what is complete is believed when nothing seems to have changed. */
 const COMPLETE_TTL_MS = 1_000
 
@@ -97,6 +105,7 @@ export class PullThroughMirror implements Mirror {
   readonly #inquiries: Inquiries
   readonly #flights: Flights
   readonly #keeping: Keeping
+  readonly #recompression: Recompression
   readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
   /** Images being written down as held. */
   readonly #holding = new Map<Uuid, Promise<void>>()
@@ -119,6 +128,7 @@ export class PullThroughMirror implements Mirror {
     mirror.#refresher.start()
     mirror.#keeping.start()
     await mirror.ledger.start()
+    mirror.#recompression.wake()
     return mirror
   }
 
@@ -155,12 +165,16 @@ export class PullThroughMirror implements Mirror {
       log,
       onConflict,
       onSettled,
+      derivationOf: (sha256) => store.registry.derivationOf(sha256),
     })
     this.channels = channels
     const heard = new Heard({ catalogue, claims: store.claims, record, log })
     this.#catalogue = catalogue
     this.#heard = heard
-    const onListing: RefresherOptions['onListing'] = (upstream, listing) => this.registry.heard(upstream, listing)
+    const onListing: RefresherOptions['onListing'] = async (upstream, listing) => {
+      this.#recompression.wake()
+      await this.registry.heard(upstream, listing)
+    }
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, onListing, counters, log })
     this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
     this.#keeping = new Keeping({
@@ -170,6 +184,7 @@ export class PullThroughMirror implements Mirror {
       underWay: () => [...this.#flights.all()].map(({ manifest }) => manifest),
       dockerImages: () => this.registry.images(),
       offersOf: (manifest) => this.#knownOffersOf(manifest),
+      isMadeHere: (manifest) => this.#recompression.makes(manifest),
       fetch: (manifest, fileIndex) => this.#fetch(manifest, fileIndex),
       counters,
       record,
@@ -181,6 +196,16 @@ export class PullThroughMirror implements Mirror {
       counters,
       record,
       log,
+    })
+    this.#recompression = new Recompression({
+      ...{ store, catalogue, log },
+      flights: this.#flights,
+      room: this.#keeping.room,
+      offersFor: (claims) => this.#offersFor(claims),
+      onMade: (manifest) => this.#holdWhenComplete(manifest),
+      maxUnpackedBytes: options.maxLayerBytes,
+      patienceMs: options.recompressPatienceMs ?? RECOMPRESS_PATIENCE_MS,
+      isOffline: options.isOffline,
     })
     this.#publisher = new Publisher({
       ...options.publishing,
@@ -302,6 +327,7 @@ export class PullThroughMirror implements Mirror {
       })),
       conflicts: this.#catalogue.conflicts(),
       keeping: this.#keeping.status(),
+      recompression: this.#recompression.status(),
       imports: this.#publisher.imports(),
     }
   }
@@ -316,6 +342,7 @@ export class PullThroughMirror implements Mirror {
       this.registry.close(),
       this.#flights.close(),
       this.#keeping.close(),
+      this.#recompression.close(),
       this.#publisher.close(),
     ])
     await Promise.all([this.#heard.idle(), ...this.#holding.values()])
@@ -390,7 +417,8 @@ export class PullThroughMirror implements Mirror {
   async #find(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest | undefined> {
     const known = this.#catalogue.find(uuid)
     const isOutside = known !== undefined && !this.channels.shows(known, channel)
-    if (isOutside || this.#isWorthAsking(uuid)) await abortable(this.#inquiries.ask(uuid, channel), signal)
+    if (!known && this.#catalogue.isUnready(uuid)) await this.#recompression.ready(uuid, signal)
+    else if (isOutside || this.#isWorthAsking(uuid)) await abortable(this.#inquiries.ask(uuid, channel), signal)
     return this.#catalogue.find(uuid)
   }
 
@@ -429,11 +457,15 @@ export class PullThroughMirror implements Mirror {
     throw new MirrorError('IMAGE_WITHHELD', `image ${uuid} is withheld: ${withheld.why}`)
   }
 
-  async #open(manifest: Manifest, fileIndex: number, signal: AbortSignal): Promise<OpenFile> {
+  async #open(manifest: Manifest, fileIndex: number, opening: AbortSignal): Promise<OpenFile> {
     const { blobs } = this.#options.store
     const { counters } = this.#options
     const lost = this.#catalogue.held(manifest.uuid)?.files[fileIndex]
     if (lost) await this.#keeping.patched(lost.sha256)
+    if (!this.#blobOf(manifest, fileIndex) && this.#recompression.makes(manifest)) {
+      counters.fileAsked('miss')
+      await this.#recompression.ready(manifest.uuid, opening)
+    }
     const kept = this.#blobOf(manifest, fileIndex)
     const blob = kept && (await blobs.open(kept.sha256))
     if (blob) {
@@ -449,7 +481,7 @@ export class PullThroughMirror implements Mirror {
     counters.fileAsked(flight ? 'coalesced' : 'miss')
     flight ??= this.#flights.start(manifest, fileIndex, this.#offersOf(manifest))
     this.#whenKept(flight, manifest)
-    const file = await openFlight(flight, this.#options.holdbackBytes, signal)
+    const file = await openFlight(flight, this.#options.holdbackBytes, opening)
     this.ledger.served(manifest.uuid)
     return file
   }
@@ -461,8 +493,12 @@ export class PullThroughMirror implements Mirror {
   }
 
   #knownOffersOf({ uuid }: Manifest): Offer[] {
+    return this.#offersFor(this.#catalogue.offersOf(uuid))
+  }
+
+  #offersFor(claims: readonly Claim[]): Offer[] {
     const { upstreams } = this.#options
-    return this.#catalogue.offersOf(uuid).flatMap((claim) => {
+    return claims.flatMap((claim) => {
       const upstream = upstreams.find((each) => each.name === claim.upstream)
       return upstream ? [{ upstream, claim, connections: this.#options.connections.get(upstream.name) ?? 1 }] : []
     })
@@ -470,6 +506,7 @@ export class PullThroughMirror implements Mirror {
 
   /** Has a file fetched that nobody asked for. */
   async #fetch(manifest: Manifest, fileIndex: number): Promise<void> {
+    if (this.#recompression.makes(manifest)) return await this.#recompression.make(manifest.uuid, 'background')
     const flights = this.#flights
     const flight = flights.find(manifest, fileIndex) ?? flights.start(manifest, fileIndex, this.#offersOf(manifest))
     this.#whenKept(flight, manifest)

@@ -21,6 +21,8 @@ interface Head {
   readonly digests?: readonly (readonly string[])[]
   /** Of servers with channels; earlier releases did not write them. */
   readonly channels?: readonly string[]
+  /** What a file that needs recompression unpacks to. */
+  readonly unpacked?: string
 }
 
 const MANIFEST_KEY = ',"manifest":'
@@ -32,7 +34,17 @@ export function writeClaimLine(line: ClaimLine): string {
     const { kind, ...rest } = line
     return sealJson(JSON.stringify({ [kind]: rest }))
   }
-  const { manifest, isListed, firstHeardMs, lastHeardMs, withdrawnMs, whereabouts, channels } = line.claim
+  const {
+    manifest,
+    isListed,
+    firstHeardMs,
+    lastHeardMs,
+    withdrawnMs,
+    whereabouts,
+    channels,
+    needsRecompression,
+    unpackedSha256,
+  } = line.claim
   const { json, digests } = toStored(manifest)
   const head: Head = {
     listed: isListed,
@@ -42,6 +54,7 @@ export function writeClaimLine(line: ClaimLine): string {
     whereabouts: whereabouts.map((text) => text ?? null),
     ...(digests && { digests }),
     ...(channels && { channels }),
+    ...(needsRecompression && unpackedSha256 !== undefined && { unpacked: unpackedSha256 }),
   }
   return sealJson(`{"claim":${JSON.stringify(head)}${MANIFEST_KEY}${json}}`)
 }
@@ -83,6 +96,7 @@ export class ClaimLineReader {
       lastHeardMs: head.last,
       withdrawnMs: head.withdrawn,
       ...(channels && { channels }),
+      ...(head.unpacked !== undefined && { needsRecompression: true, unpackedSha256: head.unpacked }),
     }
     return { kind: 'claim', claim }
   }

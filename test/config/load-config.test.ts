@@ -260,7 +260,7 @@ describe('a wrong config is told', () => {
     [
       'a key nobody knows and nobody can guess',
       'limits: {frobnicate: 1}',
-      'config.yaml:1:10: limits.frobnicate: found a key we do not know; right is one of list, manifests',
+      'config.yaml:1:10: limits.frobnicate: found a key we do not know; right is one of list, manifests, layer',
     ],
     [
       'a key nobody knows in an entry of a list',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 
@@ -99,4 +100,10 @@ export function indexOf(
     }
   })
   return jsonBlob({ schemaVersion: 2, mediaType, manifests }, mediaType)
+}
+
+/** As podman and buildah make them when told to: packed by Debian's `zstd`. */
+export function zstdLayer(name: string, content: Buffer | string = name): MadeBlob {
+  const packed = execFileSync('zstd', ['-q', '-c'], { input: tarOf(name, Buffer.from(content)), maxBuffer: 2 ** 28 })
+  return blobOf(packed, `${TYPES.ociLayer}+zstd`)
 }

@@ -31,3 +31,9 @@ export function withLayerFacts(manifest: Manifest, facts: LayerFacts): Manifest 
   if (json === manifest.json && digests.length === file.digests.length) return manifest
   return { ...manifest, files: [{ sizeBytes, compression, digests }, ...others], json }
 }
+
+/** The manifest of a Docker layer whose file was made anew here: of the original nothing is left but `docker:id`. */
+export function asRemade(manifest: Manifest, facts: LayerFacts): Manifest {
+  const [file, ...others] = manifest.files
+  return file ? withLayerFacts({ ...manifest, files: [{ ...file, digests: [] }, ...others] }, facts) : manifest
+}

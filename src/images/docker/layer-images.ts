@@ -18,6 +18,8 @@ export interface LayerImage {
    * manifest is of the layer as it is, and says `none`: make another of what it becomes (`withLayerFacts`), or refuse it.
    */
   readonly needsRecompression: boolean
+  /** SHA-256 of the layer unpacked, lower-case hex, as the config declares it (`rootfs.diff_ids`); schema 1 does not. */
+  readonly unpackedSha256: string | undefined
 }
 
 /** A Docker image, read and verified. */
@@ -85,6 +87,7 @@ export function mapDockerImage(image: DockerImage): readonly LayerImage[] {
   const digests = layers.map(({ digest }) => digest)
   if (layers.length === 0) throw refusal('it has no layers')
   const facts = factsOf(image)
+  const unpacked = unpackedDigestsOf(image)
   let origin: Uuid | undefined
   return layers.map((layer, index): LayerImage => {
     const compression = compressionOf(layer)
@@ -92,7 +95,7 @@ export function mapDockerImage(image: DockerImage): readonly LayerImage[] {
     const tags = index === layers.length - 1 ? image.tags : []
     const manifest = makeLayerManifest(layer, { uuid, origin, compression, tags }, facts)
     origin = uuid
-    return { manifest, layer, needsRecompression: compression === 'zstd' }
+    return { manifest, layer, needsRecompression: compression === 'zstd', unpackedSha256: unpacked[index] }
   })
 }
 
@@ -117,6 +120,13 @@ function factsOf({ localName, config }: DockerImage): ImageFacts {
     architecture: isArchitecture ? architecture : undefined,
     config: isJsonObject(config.config) ? runConfigOf(config.config) : undefined,
   }
+}
+
+/** One for each layer, or none at all when they are not what they should be. */
+function unpackedDigestsOf({ config, layers }: DockerImage): readonly (string | undefined)[] {
+  const listed = isJsonObject(config.rootfs) ? config.rootfs.diff_ids : undefined
+  if (!Array.isArray(listed) || listed.length !== layers.length) return []
+  return listed.map((digest) => (typeof digest === 'string' ? parseRegistryDigest(digest)?.hex : undefined))
 }
 
 /** When it was built; else when the newest step of its history was. Always with milliseconds, as the reference writes it. */

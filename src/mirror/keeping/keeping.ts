@@ -35,6 +35,8 @@ export interface KeepingOptions extends KeepingRules {
   /** As RoomOptions says. */
   readonly dockerImages: () => Iterable<readonly string[]>
   readonly offersOf: (manifest: Manifest) => readonly Offer[]
+  /** Whether `fetch` makes the file of this image of another one, whoever offers it. */
+  readonly isMadeHere: (manifest: Manifest) => boolean
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
   readonly counters: MirrorCounters

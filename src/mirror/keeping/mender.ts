@@ -25,6 +25,8 @@ export interface MenderOptions {
   readonly catalogue: Catalogue
   /** Who can give files of this image, best first; none when nobody is left, or we are offline. */
   readonly offersOf: (manifest: Manifest) => readonly Offer[]
+  /** Whether `fetch` makes the file of this image of another one, whoever offers it. */
+  readonly isMadeHere?: (manifest: Manifest) => boolean
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
   readonly counters: MirrorCounters
@@ -268,9 +270,9 @@ export class Mender {
   }
 
   async #fetchAgain({ manifest, fileIndex, sha256 }: HeldFile): Promise<boolean> {
-    const { fetch, log, offersOf, store } = this.#options
+    const { fetch, isMadeHere, log, offersOf, store } = this.#options
     const { uuid } = manifest
-    if (offersOf(manifest).length === 0) return false
+    if (offersOf(manifest).length === 0 && !isMadeHere?.(manifest)) return false
     try {
       await fetch(manifest, fileIndex)
     } catch (error) {

@@ -253,7 +253,9 @@ export class Room {
       const { uuid } = manifest
       // Of what was published here there may be no other copy in the world.
       const isOurs = store.images.get(uuid)?.publication !== undefined
-      const mustStay = isOurs || busy.has(uuid) || needed.has(uuid) || this.#isPinned(manifest)
+      // What was made here of a layer that imgadm cannot unpack costs more than its fetching, each time anew.
+      const isMade = catalogue.originalsOf(uuid).some(({ withdrawnMs }) => withdrawnMs === undefined)
+      const mustStay = isOurs || isMade || busy.has(uuid) || needed.has(uuid) || this.#isPinned(manifest)
       const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
       images.push({ uuid, ancestors: this.#ancestorsOf(manifest), blobs: refs, lastUsedMs, mustStay })
     }

@@ -100,9 +100,13 @@ export class OfferMaker {
   }
 
   #objectionTo(layers: readonly LayerImage[], statements: ReadonlyMap<Uuid, Statement>): string | undefined {
-    const packed = layers.find(({ needsRecompression }) => needsRecompression)
+    const allPacked = layers.filter(({ needsRecompression }) => needsRecompression)
+    const packed = allPacked.find(({ unpackedSha256 }) => unpackedSha256 === undefined) ?? allPacked[0]
     if (packed && !this.#recompresses) {
       return `its layer ${packed.layer.digest} is compressed with zstd, which imgadm cannot unpack; "recompress: gzip" would make another of it`
+    }
+    if (packed && packed.unpackedSha256 === undefined) {
+      return `its layer ${packed.layer.digest} is compressed with zstd, and its config does not say by a diff_id what it unpacks to`
     }
     const fresh = layers.filter(({ manifest }) => !statements.has(manifest.uuid)).length
     return statements.size + fresh > IMAGES_LIMIT
@@ -110,9 +114,10 @@ export class OfferMaker {
       : undefined
   }
 
-  #statement(repository: string, { layer, manifest, needsRecompression }: LayerImage): Statement {
+  #statement(repository: string, { layer, manifest, needsRecompression, unpackedSha256 }: LayerImage): Statement {
     const whereabouts = [formatWhereabouts({ repository, digest: layer.digest, urls: layer.urls ?? [] })]
-    return { manifest, whereabouts, ...(needsRecompression && { needsRecompression }) }
+    if (!needsRecompression || unpackedSha256 === undefined) return { manifest, whereabouts }
+    return { manifest, whereabouts, needsRecompression, unpackedSha256 }
   }
 }
 

@@ -43,6 +43,7 @@ export async function makePublishingRig(
       missTtlMs: 0,
       patienceMs: 1000,
       maxAncestry: MAX_ANCESTRY,
+      maxLayerBytes: 2 ** 30,
       keeping: { quotaBytes: async () => undefined, pins: [], scrub: undefined, verifyOnRead: 'always' },
       publishing: { mode: 'public', sources: undefined },
       counters: new Counters(),
