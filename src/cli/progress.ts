@@ -6,8 +6,8 @@ import { printable } from './printable.js'
 /** Items drawn at once; what more is running is counted. */
 const MOST_DRAWN = 8
 /** Longer names are cut, so that figures stay near them. */
-const MOST_NAME = 50
-/** In a job of more items than these, only what failed or has a note is told item by item. */
+const MOST_NAME = 60
+/** In a job of more items than these, only what failed, or ended with another note than it began with, is told item by item. */
 const FEW_ITEMS = 40
 const BAR_WIDTH = 20
 /** How often a log hears of work in which nothing ends. */
@@ -31,8 +31,10 @@ export class Progress {
         const { pace } = this.#running.get(item.name) ?? { pace: new Pace() }
         this.#running.set(item.name, { item, pace })
       } else {
+        const before = this.#running.get(item.name)?.item
         this.#running.delete(item.name)
-        const isWorthALine = job.itemCount <= FEW_ITEMS || item.state === 'failed' || item.note !== null
+        const isNews = before !== undefined && before.note !== item.note
+        const isWorthALine = job.itemCount <= FEW_ITEMS || item.state === 'failed' || isNews
         if (item.state !== 'waiting' && isWorthALine && !this.#told.has(item.name)) {
           this.#told.add(item.name)
           lines.push(describeEnded(item))
@@ -50,7 +52,7 @@ export class Progress {
     const running = [...this.#running.values()]
     const lines = running.slice(0, MOST_DRAWN).map(({ item, pace }) => {
       const facts = describeBytes(item.doneBytes, item.sizeBytes, pace.bytesPerSecond, columns)
-      const name = printable(item.name)
+      const name = printable(nameOf(item))
       const room = Math.min(MOST_NAME, Math.max(8, columns - facts.length - 3))
       return `${[...name].length > room ? `${[...name].slice(0, room - 1).join('')}…` : name.padEnd(room)}  ${facts}`
     })
@@ -80,9 +82,15 @@ function ended({ itemCount, itemsEnded }: JobSummary): string {
   return `${itemsEnded} of ${itemCount}`
 }
 
-function describeEnded({ name, state, doneBytes, sizeBytes, note }: JobItem): string {
-  const size = state === 'done' && (sizeBytes ?? doneBytes) > 0 ? `, ${formatSize(sizeBytes ?? doneBytes)}` : ''
-  return printable(`${name}: ${state}${size}${note === null ? '' : ` (${note})`}`)
+/** With what it is called by people, where that is known. */
+function nameOf({ name, note }: JobItem): string {
+  return note === null ? name : `${name}  ${note}`
+}
+
+function describeEnded(item: JobItem): string {
+  const { doneBytes, sizeBytes, state } = item
+  const size = state === 'done' && (sizeBytes ?? doneBytes) > 0 ? `  ${formatSize(sizeBytes ?? doneBytes)}` : ''
+  return printable(`${state.padEnd(7)}  ${nameOf(item)}${size}`)
 }
 
 /** `45%  12 MiB of 28 MiB  1.2 MiB/s  14s left`, as far as it is known; a narrow terminal is spared the sizes. */

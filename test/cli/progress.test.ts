@@ -36,7 +36,7 @@ describe('the progress of a job', () => {
     progress.take(job([item('base', 'running', 0), item('app', 'waiting')]), 0)
     progress.take(job([item('base', 'running', 20), item('app', 'waiting')]), 2000)
     expect(progress.draw(120)).toEqual([
-      'base                                                 20%  20.0 MiB of 100 MiB  10.0 MiB/s  8s left',
+      'base                                                           20%  20.0 MiB of 100 MiB  10.0 MiB/s  8s left',
       '[==                  ]  0 of 2   10%  20.0 MiB of 200 MiB  10.0 MiB/s  18s left',
     ])
   })
@@ -54,14 +54,14 @@ describe('the progress of a job', () => {
     const progress = new Progress()
     progress.take(job([item('base', 'running', 5), item('bad', 'running')]), 0)
     const ended = job([item('base', 'done', 100), item('bad', 'failed', 0, 'nobody has it')])
-    expect(progress.take(ended, 1)).toEqual(['base: done, 100 MiB', 'bad: failed (nobody has it)'])
+    expect(progress.take(ended, 1)).toEqual(['done     base  100 MiB', 'failed   bad  nobody has it'])
     expect(progress.take(ended, 2)).toEqual([])
   })
 
   it('names of thousands only those that there is something to say of', () => {
     const progress = new Progress()
     const items = Array.from({ length: 1000 }, (_, index) => item(`image-${index}`, index === 7 ? 'failed' : 'done'))
-    expect(progress.take(job(items), 0)).toEqual(['image-7: failed'])
+    expect(progress.take(job(items), 0)).toEqual(['failed   image-7'])
   })
 
   it('forgets how fast it was when that was long ago', () => {
