@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { blobOf, dockerImage, gzipLayer, indexOf, type MadeDockerImage, TYPES } from '../support/docker-images.js'
 import {
   type DockerRegistry,
@@ -11,8 +11,11 @@ import {
   startDockerRegistry,
   whyNoDockerRegistry,
 } from '../support/docker-registry.js'
+import { MirrorProcess } from '../support/mirror-process.js'
+import { RawClient, splitResponse } from '../support/raw-client.js'
 import { type RunningMirror, startMirror, until } from '../support/running-mirror.js'
 import { temporaryDirectory } from '../support/temporary.js'
+import { basic, HASH_OF_GEHEIM } from '../support/users.js'
 
 const reason = whyNoDockerRegistry()
 
@@ -72,7 +75,7 @@ describe.skipIf(reason !== undefined)(`clients of Docker registries${reason ? ` 
   /** A registry of its own, with the same things in it, to be closed in the middle. */
   const another = () => startDockerRegistry(workspace, { storage: registry.storage })
 
-  async function copied(mirror: RunningMirror, name: string, ...options: string[]) {
+  async function copied(mirror: { url: string }, name: string, ...options: string[]) {
     const directory = await temporaryDirectory()
     const from = `docker://${new URL(mirror.url).host}/${name}`
     await skopeo(workspace, 'copy', '--src-tls-verify=false', ...options, from, `dir:${directory}`)
@@ -81,7 +84,7 @@ describe.skipIf(reason !== undefined)(`clients of Docker registries${reason ? ` 
       blob: (digest: string) => readFile(join(directory, digest.slice('sha256:'.length))),
     }
   }
-  async function expectImage(mirror: RunningMirror, name: string, { config, layers, manifest }: MadeDockerImage) {
+  async function expectImage(mirror: { url: string }, name: string, { config, layers, manifest }: MadeDockerImage) {
     const copy = await copied(mirror, name)
     expect(copy.manifest.equals(manifest.bytes)).toBe(true)
     for (const { bytes, digest } of [config, ...layers]) expect((await copy.blob(digest)).equals(bytes)).toBe(true)
@@ -198,6 +201,97 @@ describe.skipIf(reason !== undefined)(`clients of Docker registries${reason ? ` 
     expect(Buffer.from(await asFile.arrayBuffer()).equals(base.bytes)).toBe(true)
     const asBlob = await get(mirror, `/v2/library/multi/blobs/${top!.digest}`)
     expect(Buffer.from(await asBlob.arrayBuffer()).equals(top!.bytes)).toBe(true)
+  })
+
+  it('skopeo copies schema 1 through us, as the registry made it', async () => {
+    const own = await startDockerRegistry(workspace)
+    const [from, to] = [`docker://${registry.host}/library/plain:latest`, `docker://${own.host}/library/old:latest`]
+    await skopeo(workspace, 'copy', '--src-tls-verify=false', '--dest-tls-verify=false', '--format', 'v2s1', from, to)
+    const mirror = await startMirror({ upstreams: [upstreamOf({ images: ['library/old'] }, own)] })
+    await mirror.settled()
+    const accept = { accept: 'application/vnd.docker.distribution.manifest.v1+prettyjws' }
+    const direct = await fetch(`${own.url}/v2/library/old/manifests/latest`, { headers: accept })
+    const ours = await get(mirror, '/v2/library/old/manifests/latest', accept)
+    for (const name of ['content-type', 'docker-content-digest']) {
+      expect(ours.headers.get(name)).toBe(direct.headers.get(name))
+    }
+    expect(ours.headers.get('content-type')).toContain('manifest.v1')
+    // 2.8 signs it anew whenever it is asked; the digest is of what is signed.
+    const unsigned = async (answer: Response) => ({ ...((await answer.json()) as object), signatures: [] })
+    expect(await unsigned(ours)).toEqual(await unsigned(direct))
+    const { blob } = await copied(mirror, 'library/old:latest')
+    for (const layer of plain.layers) expect((await blob(layer.digest)).equals(layer.bytes)).toBe(true)
+    await own.close()
+  })
+
+  it('a closed mirror wants a user, and skopeo is one', async () => {
+    const mirror = await start({ read: 'users', publish: { users: [{ name: 'alice', passwordHash: HASH_OF_GEHEIM }] } })
+    for (const path of ['/v2/', '/v2/_catalog', '/v2/library/plain/manifests/latest', '/v2/nowhere/tags/list']) {
+      for (const headers of [{}, basic('alice', 'wrong')]) {
+        const refused = await get(mirror, path, headers)
+        expect([path, refused.status]).toEqual([path, 401])
+        expect(refused.headers.get('www-authenticate')).toMatch(/^Basic realm=/)
+        expect(await refused.json()).toMatchObject({ errors: [{ code: 'UNAUTHORIZED' }] })
+      }
+    }
+    await expect(copied(mirror, 'library/plain:latest')).rejects.toThrow(/unauthorized|authentication required/i)
+    const { manifest } = await copied(mirror, 'library/plain:latest', '--src-creds', 'alice:geheim')
+    expect(manifest.equals(plain.manifest.bytes)).toBe(true)
+    const blob = await get(mirror, `/v2/library/plain/blobs/${base.digest}`, basic('alice', 'geheim'))
+    expect(blob.headers.get('cache-control')).not.toContain('public')
+    const byDigest = await get(mirror, `/v2/library/plain/manifests/${plain.manifest.digest}`, basic('alice', 'geheim'))
+    expect(byDigest.headers.get('cache-control')).toMatch(/^private, /)
+  })
+
+  it('dockerd asks as registry-mirrors has it ask, with every type on a line of its own', async () => {
+    const mirror = await start()
+    const agent = 'docker/24.0.7 go/go1.20.10 git-commit/311b9ff kernel/6.1.0 os/linux arch/amd64'
+    const asDockerd = async (method: string, path: string, ...lines: string[]) => {
+      const client = await RawClient.to(mirror.url)
+      const host = `Host: ${new URL(mirror.url).host}`
+      client.send(`${method} ${path} HTTP/1.1`, host, `User-Agent: ${agent}`, ...lines, 'Connection: close', '', '')
+      const { body, head } = splitResponse(await client.closed())
+      return { head, body: Buffer.from(body, 'latin1') }
+    }
+    const accepts = [TYPES.schema2, TYPES.list, TYPES.ociIndex, TYPES.ociManifest].map((type) => `Accept: ${type}`)
+    const old = ['Accept: application/vnd.docker.distribution.manifest.v1+prettyjws', 'Accept: application/json']
+    const gzip = 'Accept-Encoding: gzip'
+    expect((await asDockerd('GET', '/v2/', gzip)).head).toMatch(
+      /^HTTP\/1\.1 200 [\s\S]*docker-distribution-api-version: registry\/2\.0/i,
+    )
+    const path = '/v2/library/multi/manifests'
+    const head = await asDockerd('HEAD', `${path}/latest`, ...accepts, ...old)
+    expect(head.head).toMatch(new RegExp(`^HTTP/1.1 200 [\\s\\S]*docker-content-digest: ${multi.digest}`, 'i'))
+    expect(head.body).toHaveLength(0)
+    const index = await asDockerd('GET', `${path}/${multi.digest}`, ...accepts, ...old, gzip)
+    expect(index.body.equals(multi.bytes)).toBe(true)
+    const member = await asDockerd('GET', `${path}/${amd64.manifest.digest}`, ...accepts, gzip)
+    expect(member.head.toLowerCase()).toContain(`content-type: ${TYPES.ociManifest}`)
+    expect(member.body.equals(amd64.manifest.bytes)).toBe(true)
+    for (const { bytes, digest } of [amd64.config, ...amd64.layers]) {
+      const blob = await asDockerd('GET', `/v2/library/multi/blobs/${digest}`, 'Accept-Encoding: identity')
+      expect(blob.body.equals(bytes)).toBe(true)
+    }
+  })
+
+  it('a mirror that is killed while skopeo copies goes on where it was, and is never wrong', async () => {
+    const own = await another()
+    const directory = await temporaryDirectory()
+    const settings = { upstreams: [upstreamOf({ rate: '100kB/s' }, own)] }
+    const first = await MirrorProcess.start(directory, settings, { isFromSource: true })
+    onTestFinished(() => first.kill())
+    const copying = copied(first, 'library/plain:latest').then(
+      () => 'copied',
+      () => 'broken off',
+    )
+    await until(async () => (await first.receivedBytes()) > 100_000)
+    await first.kill()
+    expect(await copying).toBe('broken off')
+    const second = await MirrorProcess.start(directory, { upstreams: [upstreamOf({}, own)] }, { isFromSource: true })
+    onTestFinished(() => second.kill())
+    await expectImage(second, 'library/plain:latest', plain)
+    await own.close()
+    await expectImage(second, 'library/plain:latest', plain)
   })
 
   it('nothing is there that configuration does not let through', async () => {

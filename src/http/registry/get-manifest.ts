@@ -12,9 +12,11 @@ export async function getManifest(context: Context, repository: Repository, refe
     isHead: context.method === 'HEAD',
     signal: context.state.departed,
   })
+  // What a user may see is not for those who share a cache with them.
+  const whose = context.state.principal === undefined ? 'public' : 'private'
   context.set({
     'Docker-Content-Digest': served.digest,
-    'Cache-Control': reference.includes(':') ? 'public, max-age=31536000, immutable, no-transform' : 'no-cache',
+    'Cache-Control': reference.includes(':') ? `${whose}, max-age=31536000, immutable, no-transform` : 'no-cache',
     Vary: 'Accept',
   })
   sayHowStale(context, served)
