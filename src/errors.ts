@@ -63,6 +63,12 @@ export type FailureCode =
   | 'OPERATOR_ONLY'
   /** Who asks is known, and may not. */
   | 'FORBIDDEN'
+  /** Of an image that was to be let go of: it is not here, pinned, being read, or was published here. */
+  | 'IMAGE_NOT_HELD'
+  | 'IMAGE_PINNED'
+  | 'IMAGE_BUSY'
+  | 'NOT_REMOVABLE'
+  | 'UPSTREAM_UNKNOWN'
   /** No such piece of long work, or it is forgotten; it has ended, or cannot be ended; too many are running. */
   | 'JOB_UNKNOWN'
   | 'JOB_OVER'

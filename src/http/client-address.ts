@@ -9,7 +9,10 @@ import type { AddressSet } from '../parts/address-set.js'
  *
  * @returns an address, or `unix`.
  */
-export function clientAddressOf({ headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>, proxies: AddressSet): string {
+export function clientAddressOf(
+  { headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>,
+  proxies: AddressSet,
+): string {
   let address = socket.remoteAddress
   const told = String(headers['x-forwarded-for'] ?? '').split(',')
   while (told.length > 0 && proxies.has(address)) {

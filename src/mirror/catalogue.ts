@@ -74,6 +74,7 @@ export class Catalogue {
   #withheldFiles: { readonly revision: number; readonly files: ReadonlyMap<string, Uuid> } | undefined
   #revision = 1
   #holdings = 0
+  #changes = 0
   #listed: readonly Manifest[] | undefined
   #origins: ReadonlySet<Uuid> | undefined
 
@@ -92,6 +93,11 @@ export class Catalogue {
   /** Changes whenever it may have changed which of the listed images are complete. */
   get revisionOfComplete(): number {
     return this.#revision + this.#holdings
+  }
+
+  /** Changes whenever anything may have changed that is known of any image. */
+  get changes(): number {
+    return this.#changes + this.#holdings
   }
 
   /** The image as we answer it, in any state, listed or not. */
@@ -271,6 +277,7 @@ export class Catalogue {
   }
 
   #put(uuid: Uuid, claims: readonly Claim[], held: Held | undefined): void {
+    this.#changes++
     const before = this.#entries.get(uuid)
     const ready = this.#readyOf(claims)
     const { winner, withheld } = chooseWinner(ready, held, this.#policies)

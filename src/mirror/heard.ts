@@ -17,6 +17,14 @@ export interface HeardOptions {
   readonly log: Log
 }
 
+/** What a catalogue says that the one before it did not, in images. */
+export interface ListingNews {
+  /** New ones included. */
+  readonly changed: number
+  readonly added: number
+  readonly withdrawn: number
+}
+
 /** Claims taken in between two turns of the event loop: some milliseconds, so that a catalogue of 100,000 holds nobody up. */
 const CLAIMS_A_TURN = 2_000
 
@@ -51,8 +59,8 @@ export class Heard {
     return this.#listings.size > 0
   }
 
-  /** An upstream told its whole catalogue. Answers how many claims are new or changed, and how many are withdrawn. */
-  listing(upstream: string, listing: Listing): Promise<{ changed: number; withdrawn: number }> {
+  /** An upstream told its whole catalogue. Answers how many claims are new or changed, how many of them new, and how many withdrawn. */
+  listing(upstream: string, listing: Listing): Promise<ListingNews> {
     return this.#writing.run(() => this.#listing(upstream, listing))
   }
 
@@ -76,10 +84,11 @@ export class Heard {
     return this.#writing.idle()
   }
 
-  async #listing(upstream: string, listing: Listing): Promise<{ changed: number; withdrawn: number }> {
+  async #listing(upstream: string, listing: Listing): Promise<ListingNews> {
     const { catalogue, log } = this.#options
     const heardMs = Date.now()
     const changed: Claim[] = []
+    let added = 0
     const missing = new Map<Uuid, Claim>()
     for (const claim of catalogue.listedBy(upstream)) missing.set(claim.manifest.uuid, claim)
     for (const [place, statement] of listing.statements.entries()) {
@@ -88,6 +97,7 @@ export class Heard {
       missing.delete(uuid)
       const known = catalogue.claimOf(upstream, uuid)
       if (known?.isListed && known.withdrawnMs === undefined && isSame(known, statement)) continue
+      if (!known?.isListed || known.withdrawnMs !== undefined) added++
       if (known && differencesOfFiles(known.manifest, statement.manifest).length > 0) {
         log.warn({ upstream, uuid }, `upstream ${upstream} now claims another file for image ${uuid} than before`)
       }
@@ -105,7 +115,7 @@ export class Heard {
     // What is new comes first: whoever looks in between misses nothing that was replaced.
     await this.#tellCatalogue([...changed, ...withdrawn])
     this.#listings.set(upstream, { heardMs, validator })
-    return { changed: changed.length, withdrawn: withdrawn.length }
+    return { changed: changed.length, added, withdrawn: withdrawn.length }
   }
 
   async #tellCatalogue(claims: readonly Claim[]): Promise<void> {

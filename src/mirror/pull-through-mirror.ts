@@ -29,7 +29,13 @@ import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import { keptFiles, Ledger } from './ledger.js'
 import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
+import { KnownImages } from './operations/known-images.js'
 import type { Operations } from './operations/operations.js'
+import { Pins } from './operations/pins.js'
+import { Pulls } from './operations/pulls.js'
+import { Removals } from './operations/removals.js'
+import { UpstreamQuestions } from './operations/upstream-questions.js'
+import { Verification } from './operations/verification.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
 import type { Publishing } from './publishing.js'
 import type { Offer } from './reception.js'
@@ -96,6 +102,7 @@ export class PullThroughMirror implements Mirror {
   /** For operators. */
   readonly operations: Operations
   readonly #jobs: Jobs
+  readonly #pins: Pins
   /** For clients of Docker registries. */
   readonly registry: RegistryMirror
   readonly #options: MirrorOptions
@@ -121,6 +128,7 @@ export class PullThroughMirror implements Mirror {
   /** Brings back what is known from earlier runs, and begins to ask the upstreams. */
   static async start(options: MirrorOptions): Promise<PullThroughMirror> {
     const mirror = new PullThroughMirror(options)
+    await mirror.#pins.start()
     await mirror.#remember()
     mirror.#beginLedger()
     await mirror.#publisher.start()
@@ -177,8 +185,10 @@ export class PullThroughMirror implements Mirror {
     }
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, onListing, counters, log })
     this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
+    this.#pins = new Pins({ store: store.pins, configured: options.keeping.pins, log })
     this.#keeping = new Keeping({
       ...options.keeping,
+      pinOf: (manifest) => this.#pins.firstOf(manifest),
       store,
       catalogue,
       underWay: () => [...this.#flights.all()].map(({ manifest }) => manifest),
@@ -227,7 +237,7 @@ export class PullThroughMirror implements Mirror {
       verified: (blob) => this.#keeping.verified(blob),
     })
     this.#jobs = new Jobs({ log })
-    this.operations = { jobs: this.#jobs }
+    this.operations = this.#makeOperations()
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -507,10 +517,43 @@ export class PullThroughMirror implements Mirror {
   /** Has a file fetched that nobody asked for. */
   async #fetch(manifest: Manifest, fileIndex: number): Promise<void> {
     if (this.#recompression.makes(manifest)) return await this.#recompression.make(manifest.uuid, 'background')
+    await this.#fly(manifest, fileIndex).ended
+  }
+
+  /** The flight of a file that is not kept, begun or joined. */
+  #fly(manifest: Manifest, fileIndex: number): Flight {
     const flights = this.#flights
     const flight = flights.find(manifest, fileIndex) ?? flights.start(manifest, fileIndex, this.#offersOf(manifest))
     this.#whenKept(flight, manifest)
-    await flight.ended
+    return flight
+  }
+
+  #makeOperations(): Operations {
+    const { isOffline, log, maxAncestry, store, upstreams } = this.#options
+    const blobOf = (manifest: Manifest, fileIndex: number) => this.#blobOf(manifest, fileIndex)
+    const ours = { store, catalogue: this.#catalogue, keeping: this.#keeping, jobs: this.#jobs, pins: this.#pins, log }
+    const images = new KnownImages({
+      ...ours,
+      maxAncestry,
+      find: (uuid, signal) => this.#find(uuid, signal),
+      blobOf,
+      lastCheckMs: (sha256) => this.#keeping.checkedMs(sha256),
+    })
+    const held = async (manifest: Manifest) => {
+      this.#holdWhenComplete(manifest)
+      await this.#holding.get(manifest.uuid)
+    }
+    const make = (manifest: Manifest) =>
+      this.#recompression.makes(manifest) ? this.#recompression.make(manifest.uuid, 'client') : undefined
+    return {
+      jobs: this.#jobs,
+      images,
+      pins: this.#pins,
+      pulls: new Pulls({ ...ours, images, isOffline, blobOf, held, make, fly: (...file) => this.#fly(...file) }),
+      removals: new Removals({ ...ours, images, room: this.#keeping.room }),
+      verification: new Verification({ ...ours, images }),
+      upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
+    }
   }
 
   /** An image is held from the moment all its files are kept. */

@@ -5,7 +5,7 @@ import type { Log } from '../parts/log.js'
 import type { Listing, Upstream } from '../upstream/upstream.js'
 import type { Catalogue } from './catalogue.js'
 import type { MirrorCounters } from './counters.js'
-import type { Heard } from './heard.js'
+import type { Heard, ListingNews } from './heard.js'
 import type { UpstreamStatus } from './mirror.js'
 
 export interface RefresherOptions {
@@ -26,6 +26,8 @@ const FIRST_RETRY_MS = 5_000
 /** How many manifests that were set aside an operator is shown by name. */
 const SET_ASIDE_SHOWN = 100
 
+const NO_NEWS: ListingNews = { changed: 0, added: 0, withdrawn: 0 }
+
 interface Rounds {
   readonly upstream: Upstream
   state: UpstreamStatus['state']
@@ -34,6 +36,8 @@ interface Rounds {
   leftOut: readonly LeftOut[]
   incomplete: string | undefined
   lastError: string | undefined
+  /** Of the last round that was answered. */
+  news: ListingNews
   nextMs: number | undefined
   timer: NodeJS.Timeout | undefined
   underWay: Promise<void> | undefined
@@ -57,6 +61,7 @@ export class Refresher {
       leftOut: [],
       incomplete: undefined,
       lastError: undefined,
+      news: NO_NEWS,
       nextMs: undefined,
       timer: undefined,
       underWay: undefined,
@@ -93,6 +98,20 @@ export class Refresher {
   /** What an upstream listed that could not be used, and what our filters left out of its list, as far as it is remembered. */
   rejectedBy(upstream: string): { readonly setAside: readonly SetAside[]; readonly leftOut: readonly LeftOut[] } {
     return this.#rounds.find((each) => each.upstream.name === upstream) ?? { setAside: [], leftOut: [] }
+  }
+
+  /**
+   * Asks an upstream now, or waits for the round that is under way. Never rejects.
+   * @param name of one that there is.
+   */
+  async refreshNow(
+    name: string,
+  ): Promise<ListingNews & { readonly error: string | undefined; readonly images: number }> {
+    const rounds = this.#rounds.find(({ upstream }) => upstream.name === name)!
+    await this.#begin(rounds)
+    const images = [...this.#options.catalogue.listedBy(name)].length
+    const { added, changed, withdrawn } = rounds.lastError === undefined ? rounds.news : NO_NEWS
+    return { error: rounds.lastError, images, added, changed: changed - added, withdrawn }
   }
 
   async close(): Promise<void> {
@@ -148,6 +167,7 @@ export class Refresher {
     const listing = await rounds.upstream.listImages({ validator, signal: this.#abort.signal })
     if (listing === 'unchanged') {
       await heard.unchanged(name)
+      rounds.news = NO_NEWS
       return 'unchanged'
     }
     const saysNothing = listing.listedCount === 0 || listing.setAside.length === listing.listedCount
@@ -159,7 +179,8 @@ export class Refresher {
     }
     this.#report(rounds, listing)
     rounds.leftOut = listing.leftOut ?? []
-    const { changed, withdrawn } = await heard.listing(name, listing)
+    rounds.news = await heard.listing(name, listing)
+    const { changed, withdrawn } = rounds.news
     await this.#options.onListing(rounds.upstream, listing)
     const facts = { upstream: name, images: listing.statements.length, changed, withdrawn }
     log.info(facts, `upstream ${name} lists ${listing.statements.length} images`)

@@ -8,6 +8,7 @@ import { DiskImageStore } from './disk-image-store.js'
 import { DiskLedgerStore } from './disk-ledger-store.js'
 import { DiskRegistryStore } from './disk-registry-store.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
+import { PinFile } from './pin-file.js'
 import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
 
@@ -75,6 +76,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => registry.close())
     const scrub = new ScrubLog(places)
     closers.push(() => scrub.close())
+    const pins = new PinFile(places)
+    closers.push(() => pins.close())
     return {
       blobs,
       images,
@@ -83,6 +86,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       registry,
       scrub,
       ledger,
+      pins,
       complaints: () => data.complaints(),
       close: closeAll,
     }

@@ -2,6 +2,7 @@ import type { BlobStore } from './blob-store.js'
 import type { ClaimStore } from './claim-store.js'
 import type { IconStore, ImageStore } from './image-store.js'
 import type { LedgerStore } from './ledger-store.js'
+import type { PinStore } from './pin-store.js'
 import type { RegistryStore } from './registry-store.js'
 import type { ScrubStore } from './scrub-store.js'
 
@@ -16,6 +17,7 @@ export interface Store {
   readonly scrub: ScrubStore
   /** What happened. */
   readonly ledger: LedgerStore
+  readonly pins: PinStore
   /**
    * Why the data directory cannot be used as it is now, for operators; empty when it can. A full disk is no reason: what is held
    * is served all the same.

@@ -136,6 +136,12 @@ export class DsapiUpstream implements UnguardedUpstream {
    * Answers `undefined` where images cannot be had by uuid, or this one cannot: a directory behind a web server answers
    * a page, a redirect, 403 or 404; smartos-image-server says `"404 Not Found"`, dsapid `Not found` labelled as JSON.
    */
+  /** Whatever it says of an image that nobody has: an answer is what we want. */
+  async check(signal: AbortSignal): Promise<string> {
+    await this.#askByUuid(new URL(`${this.#base}/00000000-0000-0000-0000-000000000000`), signal)
+    return 'DSAPI'
+  }
+
   async #askByUuid(url: URL, signal: AbortSignal) {
     try {
       const value = await getJson(this.#client, url, { absent: [403, 404], signal })

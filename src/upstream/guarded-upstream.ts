@@ -121,6 +121,19 @@ export class GuardedUpstream implements Upstream {
     }
   }
 
+  /** Whatever the breaker says; what comes of it is news for the breaker, where it wants any. */
+  async check(signal: AbortSignal): Promise<string> {
+    const passage = this.#breaker.enter(true)
+    try {
+      const protocol = await this.#upstream.check(signal)
+      passage?.succeeded()
+      return protocol
+    } catch (error) {
+      if (passage) report(passage, error)
+      throw error
+    }
+  }
+
   health(): UpstreamHealth {
     const { bandwidth, clock, quietMs } = this.#options
     const { failures, probeInMs, state } = this.#breaker

@@ -18,6 +18,8 @@ import { readManifest, Selection } from './read-manifest.js'
 import type { FileBody, FileRequest, Icon, Listing, Priority } from './upstream.js'
 import type { UpstreamOptions } from './upstream-options.js'
 
+const NOBODYS_IMAGE = '00000000-0000-0000-0000-000000000000' as Uuid
+
 /** As imgadm sends it. Without it, sdc-imgapi leaves `channels` out. */
 const HEADERS = { 'accept-version': '~2' }
 
@@ -124,6 +126,17 @@ export class ImgapiUpstream implements UnguardedUpstream {
     if (!file) throw new RangeError(`image ${manifest.uuid} has no file ${fileIndex}`)
     const url = this.#urlOf(`/images/${manifest.uuid}/chunks`, { index: String(fileIndex) })
     return this.#chunks.get(url, { file, headers: HEADERS, priority, signal })
+  }
+
+  /** Not all of them know /ping: one that answers for an image that nobody has speaks IMGAPI too. */
+  async check(signal: AbortSignal): Promise<string> {
+    const absent = [400, 403, 404, 405, 501]
+    const pong = await getJson(this.#client, this.#urlOf('/ping'), { headers: HEADERS, absent, signal })
+    if (isJsonObject(pong) && pong.ping === 'pong') {
+      return typeof pong.version === 'string' ? `IMGAPI ${pong.version.slice(0, 32)}` : 'IMGAPI'
+    }
+    await this.getImage(NOBODYS_IMAGE, signal)
+    return 'IMGAPI'
   }
 
   close(): Promise<void> {

@@ -160,6 +160,12 @@ export interface Upstream {
     priority?: Priority,
   ): Promise<FileChunks | undefined>
 
+  /**
+   * Asks a question that costs next to nothing, to see whether anybody answers; also while the upstream counts as ill. Answers what it
+   * speaks, in words for people.
+   */
+  check(signal: AbortSignal): Promise<string>
+
   /** Asks nobody. */
   health(): UpstreamHealth
 

@@ -13,21 +13,24 @@ import type { KeepingStatus } from '../mirror.js'
 import type { Offer } from '../reception.js'
 import { Mender } from './mender.js'
 import { ReadChecks, type VerifyOnRead } from './read-checks.js'
-import { Room } from './room.js'
-import { Scrubber } from './scrubber.js'
+import { type ImagePin, Room } from './room.js'
+import { type ReadingNow, Scrubber } from './scrubber.js'
 import { VerifiedBlob } from './verified-blob.js'
 
 /** What the operator decided about keeping. */
 export interface KeepingRules {
   /** How many bytes image files may take; asked again and again, as a share of a disk changes with it. */
   readonly quotaBytes: () => Promise<number | undefined>
+  /** Of the configuration. */
   readonly pins: readonly Filter[]
   /** `undefined`: nothing is read again in the background. */
   readonly scrub: { readonly everyMs: number; readonly bytesPerSecond: number } | undefined
   readonly verifyOnRead: VerifyOnRead
 }
 
-export interface KeepingOptions extends KeepingRules {
+export interface KeepingOptions extends Omit<KeepingRules, 'pins'> {
+  /** As RoomOptions says. */
+  readonly pinOf: (manifest: Manifest) => ImagePin | undefined
   readonly store: Store
   readonly catalogue: Catalogue
   /** Images whose files are being fetched. */
@@ -46,6 +49,8 @@ export interface KeepingOptions extends KeepingRules {
 }
 
 const PATIENCE_MS = 20_000
+/** For a scrub that is off: what an operator wants to be read is read all the same. */
+const NO_ROUNDS = { everyMs: Number.POSITIVE_INFINITY, bytesPerSecond: Number.POSITIVE_INFINITY }
 /** How often old leftovers are removed, the quota is looked at, and lost blobs are tried for again. */
 const ROUND_MS = 3_600_000
 
@@ -55,7 +60,7 @@ export class Keeping {
   readonly #options: KeepingOptions
   readonly #clock: Clock
   readonly #mender: Mender
-  readonly #scrubber: Scrubber | undefined
+  readonly #scrubber: Scrubber
   readonly #checks: ReadChecks
   readonly #abort = new AbortController()
   #rounds: Promise<void> | undefined
@@ -68,12 +73,12 @@ export class Keeping {
     this.#mender = new Mender(options)
     const mend: Mender['mend'] = (sha256, damage) => this.#mender.mend(sha256, damage)
     const imagesWith = (sha256: string) => [...imagesWithBlob(options.store, sha256)]
-    this.#scrubber = scrub && new Scrubber({ ...options, ...scrub, mend, imagesWith, clock })
+    this.#scrubber = new Scrubber({ ...options, ...(scrub ?? NO_ROUNDS), mend, imagesWith, clock })
     this.#checks = new ReadChecks(verifyOnRead, clock)
   }
 
   start(): void {
-    this.#scrubber?.start()
+    if (this.#options.scrub) this.#scrubber.start()
     this.#rounds ??= this.#run()
   }
 
@@ -103,7 +108,23 @@ export class Keeping {
 
   /** When a blob was last read again from end to end, and was good; `undefined` if never, or if nothing is. */
   checkedMs(sha256: string): number | undefined {
-    return this.#scrubber?.checkedMs(sha256)
+    return this.#scrubber.checkedMs(sha256)
+  }
+
+  /**
+   * Reads a blob again now, and mends it if it is damaged; one that is lost is fetched again.
+   * @throws the signal's reason; MirrorError STORE_BROKEN.
+   */
+  async examineNow(sha256: string, reading: ReadingNow): Promise<'good' | 'mended' | 'damaged'> {
+    const isHere = () => this.#options.store.blobs.find({ algorithm: 'sha256', hex: sha256 }) !== undefined
+    if (isHere()) return await this.#scrubber.examineNow(sha256, reading)
+    await this.#mender.mendLost(sha256)
+    return isHere() ? 'mended' : 'damaged'
+  }
+
+  /** Reads everything but image files again now. Answers how much was found damaged. */
+  auditNow(): Promise<number> {
+    return this.#scrubber.auditNow()
   }
 
   status(): KeepingStatus {
@@ -112,13 +133,13 @@ export class Keeping {
       fileIndex,
       sha256,
     }))
-    return { room: this.room.status(), scrub: this.#scrubber?.status(), lost }
+    return { room: this.room.status(), scrub: this.#options.scrub && this.#scrubber.status(), lost }
   }
 
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     await this.#mender.close()
-    await this.#scrubber?.close()
+    await this.#scrubber.close()
     await this.#rounds
   }
 

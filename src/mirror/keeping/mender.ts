@@ -36,7 +36,7 @@ export interface MenderOptions {
 
 /** What is wrong with a blob. */
 export interface Damage {
-  readonly foundBy: 'a read' | 'the scrub'
+  readonly foundBy: 'a read' | 'the scrub' | 'an operator'
   /** `undefined` when nobody can say which. Perhaps not all of them. */
   readonly chunks: readonly number[] | undefined
 }
@@ -73,9 +73,10 @@ export class Mender {
     return this.#patching.get(sha256)
   }
 
-  /** Tries once to get back what is lost. */
-  async mendLost(): Promise<void> {
+  /** Tries once to get back what is lost: all of it, or one blob. */
+  async mendLost(sha256?: string): Promise<void> {
     for (const file of [...this.lost()]) {
+      if (sha256 !== undefined && file.sha256 !== sha256) continue
       if (this.#abort.signal.aborted) return
       await this.#share(file.sha256, () => this.#turns.run(() => this.#fetchAgain(file)))
     }

@@ -1,7 +1,6 @@
 import { MirrorError } from '../../errors.js'
 import { ancestryOf } from '../../images/ancestry.js'
 import { formatDigest, strongestDigest } from '../../images/digest.js'
-import { type Filter, matchesFilter } from '../../images/filter.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import type { Clock } from '../../parts/clock.js'
@@ -21,8 +20,8 @@ export interface RoomOptions {
   readonly catalogue: Catalogue
   /** How many bytes image files may take, unfinished ones included; `undefined` for as many as the disk has. */
   readonly quotaBytes: () => Promise<number | undefined>
-  /** Images that match any of these never leave, and neither does what they build on. */
-  readonly pins: readonly Filter[]
+  /** What keeps an image from leaving, and with it what it builds on; `undefined` for one that may. */
+  readonly pinOf: (manifest: Manifest) => ImagePin | undefined
   /** Images whose files are being fetched: what they build on is about to be needed. */
   readonly underWay: () => Iterable<Manifest>
   /** Files, by their sha256, that belong together for clients of Docker, whatever images of ours they are in. */
@@ -31,6 +30,20 @@ export interface RoomOptions {
   readonly record: RecordHappening
   readonly clock: Clock
   readonly log: Log
+}
+
+/** Why an image never leaves. */
+export interface ImagePin {
+  /** Who said so: `configuration`, or an operator. */
+  readonly by: string
+  /** The filter of the configuration, or the operator's reason; in words. */
+  readonly text: string
+}
+
+/** Room that was made because somebody wanted it, or would be. */
+export interface Vacuum {
+  readonly wantedBytes: number
+  readonly departures: readonly Departure[]
 }
 
 /** Nobody comes back for a download that was left a week ago: whoever wants the file fetches the rest within a day. */
@@ -79,9 +92,54 @@ export class Room {
     return planEviction(this.#takeStock(new Set(), undefined), sizeBytes)
   }
 
-  /** The pin of the configuration that keeps this very image, if one does. */
-  pinOf(manifest: Manifest): Filter | undefined {
-    return this.#options.pins.find((pin) => matchesFilter(pin, manifest))
+  /** What keeps this very image from leaving, if anything does. */
+  pinOf(manifest: Manifest): ImagePin | undefined {
+    return this.#options.pinOf(manifest)
+  }
+
+  /** What `vacuum` would let go of. */
+  async planVacuum(sizeBytes?: number): Promise<Vacuum> {
+    const wantedBytes = sizeBytes ?? Math.max(0, await this.#overQuotaBytes(0))
+    return { wantedBytes, departures: this.whatWouldLeave(wantedBytes) }
+  }
+
+  /**
+   * Frees so many bytes, or as many as may be: without a number, what the quota is exceeded by. Answers what has left.
+   * What would have to go beyond what turns out to be in use stays.
+   */
+  vacuum(sizeBytes?: number): Promise<Vacuum> {
+    return this.#making.run(async () => {
+      const wantedBytes = sizeBytes ?? Math.max(0, await this.#overQuotaBytes(0))
+      const departures: Departure[] = []
+      await this.#free(wantedBytes, undefined, departures)
+      return { wantedBytes, departures }
+    })
+  }
+
+  /**
+   * Lets go of one image, now: of its record, and of those of its files that nobody else needs. Answers the bytes freed.
+   * @param why in words, for the ledger.
+   * @param refuse asked when its turn has come; throws what forbids it.
+   * @throws MirrorError IMAGE_BUSY when somebody reads it, STORE_BROKEN.
+   */
+  letGo(uuid: Uuid, why: string, refuse: () => void): Promise<number> {
+    return this.#making.run(async () => {
+      refuse()
+      const { images } = this.#takeStock(new Set(), undefined)
+      const needed = new Set([...this.#options.dockerImages()].flat())
+      for (const image of images) if (image.uuid !== uuid) for (const { sha256 } of image.blobs) needed.add(sha256)
+      const own = images.find((image) => image.uuid === uuid)?.blobs ?? []
+      const freed = new Map(own.flatMap(({ sha256, sizeBytes }) => (needed.has(sha256) ? [] : [[sha256, sizeBytes]])))
+      if (!(await this.#letGoOfImage(uuid, [...freed.keys()]))) {
+        throw new MirrorError('IMAGE_BUSY', `image ${uuid} is being read; try again in a while`)
+      }
+      const freedBytes = [...freed.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0)
+      const { counters, record } = this.#options
+      this.#evictedBytes += freedBytes
+      counters.evicted(freedBytes)
+      record('evicted', uuid, { sha256s: [...freed.keys()], sizeBytes: freedBytes, why, images: [uuid] })
+      return freedBytes
+    })
   }
 
   /** Removes downloads that nobody has gone on with for a week, and goes back below the quota, as far as that may be. */
@@ -130,7 +188,7 @@ export class Room {
   }
 
   /** Whether so much was freed. What turns out to be in use stays, and the next in the line goes in its place. */
-  async #free(wantedBytes: number, own: SuspendedBlob | undefined): Promise<boolean> {
+  async #free(wantedBytes: number, own: SuspendedBlob | undefined, left: Departure[] = []): Promise<boolean> {
     const busy = new Set<Uuid | string>()
     let missingBytes = wantedBytes
     // Planned anew after each, as the world goes on meanwhile. Every round frees something, or knows one more that is busy.
@@ -139,8 +197,10 @@ export class Room {
       const first = plan.findIndex(({ sizeBytes }) => sizeBytes > 0)
       if (first < 0) return false
       for (const departure of plan.slice(0, first + 1)) {
-        if (await this.#letGo(departure)) missingBytes -= departure.sizeBytes
-        else for (const each of departure.uuid ? [departure.uuid] : departure.sha256s) busy.add(each)
+        if (await this.#letGo(departure)) {
+          missingBytes -= departure.sizeBytes
+          left.push(departure)
+        } else for (const each of departure.uuid ? [departure.uuid] : departure.sha256s) busy.add(each)
       }
     }
     return true
@@ -255,7 +315,7 @@ export class Room {
       const isOurs = store.images.get(uuid)?.publication !== undefined
       // What was made here of a layer that imgadm cannot unpack costs more than its fetching, each time anew.
       const isMade = catalogue.originalsOf(uuid).some(({ withdrawnMs }) => withdrawnMs === undefined)
-      const mustStay = isOurs || isMade || busy.has(uuid) || needed.has(uuid) || this.#isPinned(manifest)
+      const mustStay = isOurs || isMade || busy.has(uuid) || needed.has(uuid) || this.pinOf(manifest) !== undefined
       const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
       images.push({ uuid, ancestors: this.#ancestorsOf(manifest), blobs: refs, lastUsedMs, mustStay })
     }
@@ -287,10 +347,6 @@ export class Room {
     if (broken) return []
     const known = images.slice(1).map(({ uuid }) => uuid)
     return missing ? [...known, missing] : known
-  }
-
-  #isPinned(manifest: Manifest): boolean {
-    return this.pinOf(manifest) !== undefined
   }
 }
 

@@ -2,6 +2,7 @@ import { isMirrorError, MirrorError } from '../../errors.js'
 import type { Uuid } from '../../images/uuid.js'
 import type { Clock } from '../../parts/clock.js'
 import type { Log } from '../../parts/log.js'
+import { OneAtATime } from '../../parts/one-at-a-time.js'
 import type { Audited } from '../../store/audit-store.js'
 import { type BlobRef, type BlobStore, CHUNK_BYTES, type Examination } from '../../store/blob-store.js'
 import type { ScrubStore } from '../../store/scrub-store.js'
@@ -9,6 +10,13 @@ import type { MirrorCounters } from '../counters.js'
 import type { RecordHappening } from '../ledger.js'
 import type { ScrubStatus } from '../mirror.js'
 import type { Damage } from './mender.js'
+
+/** Of a blob that is read for somebody. */
+export interface ReadingNow {
+  readonly signal: AbortSignal
+  /** Told of each chunk when it has been read. */
+  readonly onChunk: (index: number) => void
+}
 
 export interface ScrubberOptions {
   readonly store: { readonly blobs: BlobStore; readonly scrub: ScrubStore } & Readonly<
@@ -48,6 +56,7 @@ export class Scrubber {
   readonly #options: ScrubberOptions
   readonly #abort = new AbortController()
   readonly #mending = new Set<Promise<unknown>>()
+  readonly #auditing = new OneAtATime()
   #checkedMs = new Map<string, number>()
   #current: { readonly sha256: string; nextChunk: number } | undefined
   #endedMs: number | undefined
@@ -69,15 +78,45 @@ export class Scrubber {
   /** Stops reading, and writes down where. */
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
-    if (!this.#running) return
     await this.#running
+    await this.#auditing.idle()
     await Promise.allSettled(this.#mending)
+    if (!this.#running) return
     await this.#save()
   }
 
   /** When a blob was last read again from end to end. */
   checkedMs(sha256: string): number | undefined {
     return this.#checkedMs.get(sha256)
+  }
+
+  /**
+   * Reads a blob now, as fast as the disk gives it, and has it mended if need be. Besides the rounds, whether they are on or not.
+   * @throws the signal's reason; MirrorError STORE_BROKEN.
+   */
+  async examineNow(sha256: string, reading: ReadingNow): Promise<'good' | 'mended' | 'damaged'> {
+    const { clock, counters, store } = this.#options
+    const { signal } = this.#abort
+    const ref = this.#find(sha256)
+    if (!ref) return 'damaged'
+    const examination = await store.blobs.examine(sha256, {
+      signal: AbortSignal.any([signal, reading.signal]),
+      onChunk: (index) => {
+        counters.scrubbed(Math.min(CHUNK_BYTES, ref.sizeBytes - index * CHUNK_BYTES))
+        reading.onChunk(index)
+      },
+    })
+    // Somebody has let go of it meanwhile: nothing is wrong with it.
+    if (!examination && !this.#find(sha256)) return 'good'
+    this.#blobsRead++
+    this.#checkedMs.set(sha256, clock.wallMs())
+    const mending = this.#judge(ref, examination ?? VANISHED, 'an operator')
+    return (await mending) === false ? 'damaged' : mending ? 'mended' : 'good'
+  }
+
+  /** Reads everything but blobs now. Answers how much was found damaged. */
+  auditNow(): Promise<number> {
+    return this.#audit()
   }
 
   status(): ScrubStatus {
@@ -118,7 +157,10 @@ export class Scrubber {
   async #step(): Promise<void> {
     const { clock } = this.#options
     const auditDueMs = this.#auditDueMs()
-    if (auditDueMs <= 0) return await this.#audit()
+    if (auditDueMs <= 0) {
+      await this.#audit()
+      return
+    }
     const interrupted = this.#current && this.#find(this.#current.sha256)
     const next = interrupted ?? this.#oldest()
     const waitMs = next && !interrupted ? this.#dueMs(next) : 0
@@ -160,12 +202,17 @@ export class Scrubber {
     if (examination || hasVanished) {
       this.#blobsRead++
       this.#checkedMs.set(sha256, clock.wallMs())
-      this.#judge(ref, examination ?? VANISHED)
+      void this.#judge(ref, examination ?? VANISHED, 'the scrub')
     }
     this.#saveNowAndThen()
   }
 
-  #judge({ sha256, sizeBytes }: BlobRef, { damagedChunks, fingerprint, isWhole }: Examination): void {
+  /** Answers what becomes of a damaged blob: whether it is good again. */
+  #judge(
+    { sha256, sizeBytes }: BlobRef,
+    { damagedChunks, fingerprint, isWhole }: Examination,
+    foundBy: Damage['foundBy'],
+  ): Promise<boolean> | undefined {
     const { counters, imagesWith, log, mend, record } = this.#options
     const images = imagesWith(sha256)
     const isGood = damagedChunks.length === 0 && isWhole !== false && fingerprint !== 'lost'
@@ -177,13 +224,14 @@ export class Scrubber {
       record('repaired', undefined, { sha256, how: 'fingerprint', images })
       log.error({ sha256 }, `the fingerprint of blob ${sha256} was damaged; it was measured again`)
     }
-    if (isGood) return
+    if (isGood) return undefined
     this.#damageFound++
     // With its fingerprint gone, nobody can say which of its chunks are good.
     const chunks = fingerprint === 'lost' || damagedChunks.length === 0 ? undefined : damagedChunks
     // It may have to come from far away: the reading goes on meanwhile.
-    const mending = mend(sha256, { foundBy: 'the scrub', chunks }).finally(() => this.#mending.delete(mending))
+    const mending = mend(sha256, { foundBy, chunks }).finally(() => this.#mending.delete(mending))
     this.#mending.add(mending)
+    return mending
   }
 
   #auditDueMs(): number {
@@ -194,12 +242,18 @@ export class Scrubber {
   }
 
   /** Everything but blobs. A store that cannot be read does not keep us from the others. */
-  async #audit(): Promise<void> {
+  #audit(): Promise<number> {
+    return this.#auditing.run(() => this.#auditAll())
+  }
+
+  async #auditAll(): Promise<number> {
     const { clock, counters, log, record, store } = this.#options
+    let found = 0
     for (const part of [store.images, store.icons, store.claims, store.registry, store.blobs]) {
-      if (this.#abort.signal.aborted) return
+      if (this.#abort.signal.aborted) return found
       try {
         for (const { kind, path, complaint, isMended } of await part.audit()) {
+          found++
           this.#damageFound++
           counters.damageFound(kind)
           if (isMended) counters.damageMended(kind)
@@ -214,6 +268,7 @@ export class Scrubber {
     }
     this.#auditedMs = clock.wallMs()
     this.#saveNowAndThen()
+    return found
   }
 
   #oldest(): BlobRef | undefined {
@@ -247,6 +302,8 @@ export class Scrubber {
   }
 
   #saveNowAndThen(): void {
+    // Before the first round nothing was read that was saved by an earlier run, and would be lost.
+    if (!this.#running) return
     const nowMs = this.#options.clock.steadyMs()
     if (nowMs - this.#savedMs < SAVE_EVERY_MS) return
     this.#savedMs = nowMs

@@ -113,6 +113,8 @@ export interface VacuumAnswer {
     readonly freedBytes: number
     readonly lastReadMs: number | null
   }[]
+  /** What goes besides images: unfinished downloads, files of no image we know. */
+  readonly others: readonly { readonly what: string; readonly freedBytes: number }[]
   readonly freedBytes: number
   readonly wantedBytes: number
 }

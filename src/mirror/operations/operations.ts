@@ -1,8 +1,20 @@
 import type { Jobs } from '../jobs.js'
+import type { KnownImages } from './known-images.js'
+import type { Pins } from './pins.js'
+import type { Pulls } from './pulls.js'
+import type { Removals } from './removals.js'
+import type { UpstreamQuestions } from './upstream-questions.js'
+import type { Verification } from './verification.js'
 
 /** What operators may have done, beyond looking at how things are. Answers are plain JSON: ms since 1970, uuids, null for absent. */
 export interface Operations {
   readonly jobs: Jobs
+  readonly images: KnownImages
+  readonly pins: Pins
+  readonly pulls: Pulls
+  readonly removals: Removals
+  readonly verification: Verification
+  readonly upstreams: UpstreamQuestions
 }
 
 /** Who asks for something to be done. */

@@ -144,6 +144,11 @@ export class DockerUpstream implements UnguardedUpstream {
     return this.#selection.whyLeftOut(statement)
   }
 
+  async check(signal: AbortSignal): Promise<string> {
+    await this.#registryClient.ping({ priority: 'client', signal })
+    return 'Docker registry'
+  }
+
   /** Registries know no uuids: what is in no list of ours is not there. */
   async getImage(uuid: Uuid): Promise<Statement | undefined> {
     if (!this.#images && this.#selections.length > 0) throw new NotAsked(`${this.name} has not told its tags yet`)

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { isMirrorError } from '../../../src/errors.js'
-import { parseFilter } from '../../../src/images/filter.js'
+import { matchesFilter, parseFilter } from '../../../src/images/filter.js'
 import type { Manifest } from '../../../src/images/manifest.js'
 import { Room } from '../../../src/mirror/keeping/room.js'
 import { recordNothing } from '../../../src/mirror/ledger.js'
@@ -22,7 +22,10 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
       store: rig.store,
       catalogue: rig.catalogue,
       quotaBytes: async () => quota.bytes,
-      pins: pins.map(parseFilter),
+      pinOf: (manifest) => {
+        const text = pins.find((pin) => matchesFilter(parseFilter(pin), manifest))
+        return text === undefined ? undefined : { by: 'a test', text }
+      },
       underWay: () => underWay,
       dockerImages: () => dockerImages,
       counters,

@@ -1,8 +1,37 @@
 import { cancelJob } from './cancel-job.js'
+import { checkUpstreams } from './check-upstreams.js'
 import type { Endpoint } from './define-endpoint.js'
 import { followJob } from './follow-job.js'
 import { getJob } from './get-job.js'
+import { importImages } from './import-images.js'
+import { listAllImages } from './list-all-images.js'
 import { listJobs } from './list-jobs.js'
+import { pinImage } from './pin-image.js'
+import { refresh } from './refresh.js'
+import { removeImage } from './remove-image.js'
+import { scrub } from './scrub.js'
+import { showAncestry } from './show-ancestry.js'
+import { showImage } from './show-image.js'
+import { unpinImage } from './unpin-image.js'
+import { vacuum } from './vacuum.js'
+import { verifyImages } from './verify-images.js'
 
 /** The operator API, whole: what is not here is not mounted, and not in docs/openapi.json. */
-export const ENDPOINTS: readonly Endpoint[] = [listJobs, getJob, followJob, cancelJob]
+export const ENDPOINTS: readonly Endpoint[] = [
+  listJobs,
+  getJob,
+  followJob,
+  cancelJob,
+  listAllImages,
+  showImage,
+  showAncestry,
+  importImages,
+  pinImage,
+  unpinImage,
+  removeImage,
+  vacuum,
+  verifyImages,
+  scrub,
+  refresh,
+  checkUpstreams,
+]

@@ -1,0 +1,96 @@
+import { isMirrorError, MirrorError } from '../../errors.js'
+import { type Filter, matchesFilter } from '../../images/filter.js'
+import type { Manifest } from '../../images/manifest.js'
+import type { Uuid } from '../../images/uuid.js'
+import type { Log } from '../../parts/log.js'
+import { OneAtATime } from '../../parts/one-at-a-time.js'
+import type { Pin, PinStore } from '../../store/pin-store.js'
+import type { ImagePin } from '../keeping/room.js'
+import type { PinFacts } from './image-answers.js'
+
+/** Each is asked for with every eviction. */
+const MOST_PINS = 100_000
+
+export interface PinsOptions {
+  readonly store: PinStore
+  /** Of the configuration. */
+  readonly configured: readonly Filter[]
+  readonly log: Log
+}
+
+/** Images that never leave to make room: by the configuration, or because an operator said so. */
+export class Pins {
+  readonly #options: PinsOptions
+  /** What is in effect is what is written down. */
+  readonly #changing = new OneAtATime()
+  #pins: ReadonlyMap<Uuid, Pin> = new Map()
+
+  constructor(options: PinsOptions) {
+    this.#options = options
+  }
+
+  /** What cannot be read pins nothing: that is told, and no reason not to serve. */
+  async start(): Promise<void> {
+    try {
+      this.#pins = new Map((await this.#options.store.load()).map((pin) => [pin.uuid, pin]))
+    } catch (error) {
+      if (!isMirrorError(error, 'STORE_BROKEN', 'STORE_FULL')) throw error
+      this.#options.log.error({ err: error }, 'the pins that operators have set cannot be read')
+    }
+  }
+
+  isPinned(manifest: Manifest): boolean {
+    return this.firstOf(manifest) !== undefined
+  }
+
+  /** What keeps this image, or the first of several. */
+  firstOf(manifest: Manifest): ImagePin | undefined {
+    const own = this.#pins.get(manifest.uuid)
+    if (own) return { by: own.by, text: own.reason ?? `pinned by ${own.by}` }
+    const configured = this.#options.configured.find((pin) => matchesFilter(pin, manifest))
+    return configured && { by: 'configuration', text: configured.text }
+  }
+
+  /** All that keep this image. */
+  of(manifest: Manifest): readonly PinFacts[] {
+    const own = this.#pins.get(manifest.uuid)
+    const configured = this.#options.configured.filter((pin) => matchesFilter(pin, manifest))
+    return [
+      ...(own ? [{ by: own.by, reason: own.reason ?? null, sinceMs: own.sinceMs }] : []),
+      ...configured.map(({ text }) => ({ by: 'configuration', reason: text, sinceMs: null })),
+    ]
+  }
+
+  /** Those that operators have set, oldest first. */
+  all(): readonly Pin[] {
+    return [...this.#pins.values()]
+  }
+
+  /** Replaces a pin that the image has. In effect, and durable, when it resolves. */
+  async pin(pin: Pin): Promise<void> {
+    await this.#change((pins) => {
+      if (pins.size >= MOST_PINS && !pins.has(pin.uuid)) {
+        throw new MirrorError(
+          'QUERY_INVALID',
+          `there are ${MOST_PINS} pins already; say it by a filter in the configuration`,
+        )
+      }
+      pins.delete(pin.uuid)
+      pins.set(pin.uuid, pin)
+    })
+  }
+
+  /** Takes back what an operator said. Harmless where nobody has. */
+  async unpin(uuid: Uuid): Promise<void> {
+    if (this.#pins.has(uuid)) await this.#change((pins) => pins.delete(uuid))
+  }
+
+  #change(change: (pins: Map<Uuid, Pin>) => void): Promise<void> {
+    return this.#changing.run(async () => {
+      const pins = new Map(this.#pins)
+      change(pins)
+      await this.#options.store.save([...pins.values()])
+      this.#pins = pins
+    })
+  }
+}

@@ -1,0 +1,162 @@
+import { isMirrorError, MirrorError } from '../../errors.js'
+import type { Manifest } from '../../images/manifest.js'
+import type { Uuid } from '../../images/uuid.js'
+import { forEachConcurrently } from '../../parts/for-each-concurrently.js'
+import type { BlobRef } from '../../store/blob-store.js'
+import type { Flight } from '../flight.js'
+import type { Job, JobProgress, Jobs } from '../jobs.js'
+import type { KnownImages } from './known-images.js'
+import type { Operator } from './operations.js'
+
+export interface PullsOptions {
+  readonly jobs: Jobs
+  readonly images: KnownImages
+  readonly isOffline: boolean
+  readonly blobOf: (manifest: Manifest, fileIndex: number) => BlobRef | undefined
+  /** Makes the file of an image that is made here, of what an upstream has; `undefined` for all others. */
+  readonly make: (manifest: Manifest) => Promise<void> | undefined
+  /** The flight of a file that is not kept, begun or joined. @throws MirrorError UPSTREAM_UNREACHABLE when nobody offers it. */
+  readonly fly: (manifest: Manifest, fileIndex: number) => Flight
+  /** Resolves when an image whose files are all kept is written down as held. */
+  readonly held: (manifest: Manifest) => Promise<void>
+}
+
+/** What a pull came to. */
+export interface PullResult {
+  readonly images: number
+  readonly alreadyHeld: number
+  readonly pulled: number
+  readonly pulledBytes: number
+}
+
+/** Files under way at once: of one large and many small ones, the small ones do not wait. */
+const FILES_AT_ONCE = 4
+const PROGRESS_EVERY_MS = 250
+
+interface Wanted {
+  readonly name: string
+  readonly manifest: Manifest
+  readonly fileIndex: number
+}
+
+/** Pulls images because an operator wants them now, with all they build on. */
+export class Pulls {
+  readonly #options: PullsOptions
+
+  constructor(options: PullsOptions) {
+    this.#options = options
+  }
+
+  /** Begins to pull; what several of them build on is pulled once. As urgent as a client's wish. */
+  start(uuids: readonly Uuid[], { name: by }: Operator): Job {
+    const title = uuids.length === 1 ? `import of image ${uuids[0]}` : `import of ${uuids.length} images`
+    return this.#options.jobs.start({ kind: 'import', title, by }, (progress) => this.#pull(uuids, progress))
+  }
+
+  async #pull(uuids: readonly Uuid[], progress: JobProgress): Promise<PullResult> {
+    const failures: Error[] = []
+    const images = await this.#closureOf(uuids, progress, failures)
+    const wanted: Wanted[] = []
+    let alreadyHeld = 0
+    for (const manifest of images) {
+      const missing = manifest.files.flatMap((file, fileIndex) => {
+        if (this.#options.blobOf(manifest, fileIndex)) return []
+        const name = fileIndex === 0 ? manifest.uuid : `${manifest.uuid}/${fileIndex}`
+        progress.item(name, { sizeBytes: file.sizeBytes, note: labelOf(manifest) })
+        return { name, manifest, fileIndex }
+      })
+      wanted.push(...missing)
+      if (missing.length > 0) continue
+      alreadyHeld++
+      await this.#options.held(manifest)
+      progress.item(manifest.uuid, { state: 'skipped', sizeBytes: 0, note: `${labelOf(manifest)}: held already` })
+    }
+    if (wanted.length > 0 && this.#options.isOffline) {
+      throw new MirrorError('IMAGE_INCOMPLETE', `this mirror is offline: ${wanted.length} files cannot be pulled`)
+    }
+
+    let pulledBytes = 0
+    await forEachConcurrently(wanted, FILES_AT_ONCE, async (each) => {
+      progress.signal.throwIfAborted()
+      try {
+        await this.#pullFile(each, progress)
+        pulledBytes += each.manifest.files[each.fileIndex]!.sizeBytes
+      } catch (error) {
+        progress.signal.throwIfAborted()
+        if (!isMirrorError(error)) throw error
+        progress.item(each.name, { state: 'failed', note: error.message })
+        failures.push(error)
+      }
+    })
+    const [first] = failures
+    if (isMirrorError(first)) {
+      const others = failures.length === 1 ? '' : ` (and ${failures.length - 1} more could not be had)`
+      throw new MirrorError(first.code, `${first.message}${others}`, { cause: first })
+    }
+    return { images: images.length, alreadyHeld, pulled: images.length - alreadyHeld, pulledBytes }
+  }
+
+  /** The images and all they build on, each once, base first. What cannot be had is among the failures. */
+  async #closureOf(uuids: readonly Uuid[], progress: JobProgress, failures: Error[]): Promise<Manifest[]> {
+    const { images } = this.#options
+    const closure = new Map<Uuid, Manifest>()
+    for (const uuid of uuids) {
+      progress.signal.throwIfAborted()
+      try {
+        const ancestry = await images.ancestryOf(await images.get(uuid, progress.signal), progress.signal)
+        if (ancestry.broken) throw ancestry.broken
+        for (const manifest of ancestry.images.toReversed()) closure.set(manifest.uuid, manifest)
+        if (ancestry.missing) {
+          throw new MirrorError('IMAGE_UNKNOWN', `image ${ancestry.missing} not found, on which image ${uuid} builds`)
+        }
+      } catch (error) {
+        if (!isMirrorError(error)) throw error
+        progress.signal.throwIfAborted()
+        progress.item(uuid, { state: 'failed', note: error.message })
+        failures.push(error)
+      }
+    }
+    return [...closure.values()]
+  }
+
+  async #pullFile({ name, manifest, fileIndex }: Wanted, progress: JobProgress): Promise<void> {
+    const making = this.#options.make(manifest)
+    if (making) {
+      progress.item(name, { state: 'running' })
+      await making
+      await this.#options.held(manifest)
+      progress.item(name, { state: 'done', doneBytes: manifest.files[fileIndex]!.sizeBytes })
+      return
+    }
+    const { signal } = progress
+    const { sizeBytes } = manifest.files[fileIndex]!
+    const flight = this.#options.fly(manifest, fileIndex)
+    progress.item(name, { state: 'running' })
+    // From now on it is as urgent as for a client.
+    flight.retain()
+    const tell = () => progress.item(name, { doneBytes: Math.min(flight.receivedBytes, sizeBytes) })
+    const teller = setInterval(tell, PROGRESS_EVERY_MS)
+    const cancel = () => {
+      // Others who wait for it keep it going.
+      if (flight.readers === 1) flight.abort(new MirrorError('JOB_OVER', 'the import that wanted this was ended'))
+    }
+    if (signal.aborted) cancel()
+    else signal.addEventListener('abort', cancel, { once: true })
+    try {
+      const landed = await flight.ended
+      if (!landed.fingerprint) {
+        throw new MirrorError('STORE_FULL', `image ${manifest.uuid} came, but there is no room to keep it`)
+      }
+      await this.#options.held(manifest)
+      progress.item(name, { state: 'done', doneBytes: sizeBytes })
+    } finally {
+      clearInterval(teller)
+      signal.removeEventListener('abort', cancel)
+      await flight.release()
+    }
+  }
+}
+
+function labelOf({ name, version }: Manifest): string {
+  return `${name} ${version}`
+}
