@@ -12,8 +12,6 @@ export interface AnswerableFile {
   /** For messages, such as `image 01b2c898-...`. */
   readonly name: string
   readonly sizeBytes: number
-  /** Of a file that is named by its digest: what it is recognised by, held or not. */
-  readonly tag?: string | undefined
   /** Of a file that is held and verified; `undefined` while it is not. */
   readonly held: { readonly tag: string; readonly keptMs: number; readonly md5?: string | undefined } | undefined
   /** Wrong bytes of it have left lately: whoever goes on with a part from then would complete a wrong file. */
@@ -35,17 +33,17 @@ const OCTETS = 'application/octet-stream'
  * The bytes of a file: always with their length, never chunked, never encoded, since imgadm takes them as they come and
  * refuses a file without its length. Conditions and ranges are honoured.
  *
- * What is not held is not vouched for yet: unless it is named by its digest, it has no ETag and does not offer ranges
+ * What is not held is not vouched for yet, also where its digest is its name: it has no ETag and does not offer ranges
  * (those asked for are honoured all the same, and end in verified bytes like everything else); it has no Last-Modified,
  * and no cache between is to keep it.
  *
  * @throws Refusal 412, 416; 503 for one who goes on with what was wrong; MirrorError as `file.open`.
  */
 export async function answerFile(context: Context, file: AnswerableFile): Promise<void> {
-  const validators: Validators = { tag: file.tag ?? file.held?.tag, modifiedMs: file.held?.keptMs }
+  const validators: Validators = { tag: file.held?.tag, modifiedMs: file.held?.keptMs }
   context.set('Cache-Control', cacheControlOf(file, context))
   if (isAnsweredByConditions(context, validators)) return
-  if (file.held || file.tag !== undefined) context.set('Accept-Ranges', 'bytes')
+  if (file.held) context.set('Accept-Ranges', 'bytes')
 
   if (context.method === 'HEAD') {
     // Describes; a fetch is not started for it. Range is for GET only (RFC 9110, 14.2).
@@ -56,11 +54,8 @@ export async function answerFile(context: Context, file: AnswerableFile): Promis
   }
 
   const range = context.req.headers.range
-  // A digest that names the file says what it should be, and not what has left: who asks whether that still holds is told
-  // to start over. A tag that comes with verified bytes only was never sent along with wrong ones.
-  const forRange = file.isSpoilt && file.tag !== undefined ? { ...validators, tag: undefined } : validators
   const parts =
-    range !== undefined && isRangeCurrent(context.req.headers['if-range'] as string | undefined, forRange)
+    range !== undefined && isRangeCurrent(context.req.headers['if-range'] as string | undefined, validators)
       ? parseByteRanges(range, file.sizeBytes)
       : 'whole'
   if (file.isSpoilt && parts !== 'whole' && isContinuation(context)) {

@@ -33,6 +33,8 @@ export interface FileUpload {
   readonly compression: Compression
   /** What the client says the bytes' SHA-1 is. */
   readonly sha1: string | undefined
+  /** What it says their MD5 is, as Content-MD5 does: in Base64. */
+  readonly contentMd5?: string | undefined
   readonly datasetGuid: string | undefined
   /** Aborts when the client has left. */
   readonly signal: AbortSignal

@@ -152,14 +152,18 @@ describe('an upload', () => {
       /does not match the uploaded/,
     ],
     ['of no bytes', '', Buffer.alloc(0), /0 bytes/],
-  ])('%s is refused, and nothing is kept', async (_what, query, bytes, complaint) => {
-    const { url, operatorUrl } = await startPublishingMirror()
-    const uuid = await imported(url)
-    const told = await tell(url, 'PUT', `/images/${uuid}/file?compression=none&${query}`, bytes)
-    expect(told).toMatchObject({ status: 400, body: { code: 'Download' } })
-    expect(told.body.message).toMatch(complaint)
-    expect(await (await fetch(`${operatorUrl}/status`)).json()).toMatchObject({ blobsKept: 0, bytesKept: 0 })
-  })
+    ['with another MD5 than was promised', '', Buffer.from('12345'), /Content-MD5/, { 'content-md5': 'AAAA' }],
+  ])(
+    '%s is refused, and nothing is kept',
+    async (_what, query, bytes, complaint, headers: Record<string, string> = {}) => {
+      const { url, operatorUrl } = await startPublishingMirror()
+      const uuid = await imported(url)
+      const told = await tell(url, 'PUT', `/images/${uuid}/file?compression=none&${query}`, bytes, headers)
+      expect(told).toMatchObject({ status: 400, body: { code: 'Download' } })
+      expect(told.body.message).toMatch(complaint)
+      expect(await (await fetch(`${operatorUrl}/status`)).json()).toMatchObject({ blobsKept: 0, bytesKept: 0 })
+    },
+  )
 
   it('beside another one of the same image ends with the bytes of one of them', async () => {
     const { url } = await startPublishingMirror()

@@ -33,6 +33,7 @@ export async function addImageFile(context: Context, desk: Desk, uuid: Uuid, opt
       sizeBytes: body.sizeBytes,
       compression,
       sha1: query.get('sha1') || undefined,
+      contentMd5: context.get('Content-MD5') || undefined,
       datasetGuid: query.get('dataset_guid') || undefined,
       signal: departed,
     },

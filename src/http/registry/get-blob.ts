@@ -10,7 +10,6 @@ export async function getBlob(context: Context, repository: Repository, digest: 
     name: `blob ${digest}`,
     sizeBytes,
     isSpoilt,
-    tag: digest,
     held: keptMs === undefined ? undefined : { tag: digest, keptMs },
     open,
   })

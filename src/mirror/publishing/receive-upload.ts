@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { isMirrorError, MirrorError } from '../../errors.js'
 import type { Fingerprint, OpenBlob, PartialBlob } from '../../store/blob-store.js'
 import type { Room } from '../keeping/room.js'
@@ -22,7 +23,7 @@ export interface ReceivingOptions {
   readonly closing: AbortSignal
 }
 
-type Upload = Pick<FileUpload, 'body' | 'sizeBytes' | 'sha1' | 'signal'>
+type Upload = Pick<FileUpload, 'body' | 'sizeBytes' | 'sha1' | 'contentMd5' | 'signal'>
 
 /**
  * Takes in a file that a client sends, hashing it as it arrives. It is kept whole and right, or not at all.
@@ -31,7 +32,7 @@ type Upload = Pick<FileUpload, 'body' | 'sizeBytes' | 'sha1' | 'signal'>
  *   not what was announced, or was cut; STORE_FULL, STORE_BROKEN. Whatever is left of `body` then is the caller's to end.
  */
 export async function receiveUpload(upload: Upload, options: ReceivingOptions): Promise<Received> {
-  const { body, sha1, sizeBytes } = upload
+  const { body, contentMd5, sha1, sizeBytes } = upload
   // It may fail while nobody reads it yet; whoever does is told.
   body.on('error', () => {})
   if (sizeBytes === 0) throw refusedAsEmpty()
@@ -47,7 +48,8 @@ export async function receiveUpload(upload: Upload, options: ReceivingOptions): 
     ...(sizeBytes === undefined && { isOpenEnded: true }),
   })
   try {
-    await absorb(upload, partial, options)
+    const md5 = contentMd5 === undefined ? undefined : createHash('md5')
+    await absorb(upload, partial, options, (bytes) => md5?.update(bytes))
     if (sizeBytes === undefined) partial.end()
     if (partial.receivedBytes === 0) throw refusedAsEmpty()
     if (sizeBytes !== undefined && partial.receivedBytes !== sizeBytes) {
@@ -57,6 +59,10 @@ export async function receiveUpload(upload: Upload, options: ReceivingOptions): 
     if (found !== sha1) {
       const complaint = `"sha1" hash, ${sha1}, does not match the uploaded file sha1 hash, ${found}`
       throw new MirrorError('DOWNLOAD_REFUSED', complaint)
+    }
+    const foundMd5 = md5?.digest('base64')
+    if (foundMd5 !== contentMd5) {
+      throw new MirrorError('DOWNLOAD_REFUSED', `Content-MD5 '${contentMd5}' didn't match '${foundMd5}'`)
     }
     const fingerprint = await partial.keep()
     const lease = await options.open(fingerprint.sha256)
@@ -74,6 +80,7 @@ async function absorb(
   { body, signal, sizeBytes }: Upload,
   partial: PartialBlob,
   { closing, room }: ReceivingOptions,
+  onBytes: (bytes: Buffer) => void,
 ): Promise<void> {
   const over = AbortSignal.any([signal, closing])
   const cut = () => body.destroy(over.reason instanceof Error ? over.reason : new Error('the client has left'))
@@ -91,6 +98,7 @@ async function absorb(
         // Other images may leave for it; when none can, the disk has the last word.
         if (!(await room.makeRoom(ROOM_STEP_BYTES)) && !(await room.makeRoom(chunk.length))) throw noRoom()
       }
+      onBytes(chunk)
       await append(partial, chunk, room)
     }
   } catch (error) {

@@ -65,6 +65,12 @@ describe('a file that is uploaded', () => {
       { sha1: '0'.repeat(40) },
       `"sha1" hash, ${'0'.repeat(40)}, does not match the uploaded file sha1 hash, ${sha1Of(bytes)}`,
     ],
+    [
+      'its MD5 is another',
+      whole,
+      { contentMd5: `${'A'.repeat(22)}==` },
+      `Content-MD5 '${'A'.repeat(22)}==' didn't match '${createHash('md5').update(bytes).digest('base64')}'`,
+    ],
     ['its SHA-1 is none', whole, { sha1: 'nonsense' }, `"sha1" hash, nonsense, does not match`],
     ['it is empty', () => Buffer.alloc(0), {}, 'image file size is 0 bytes, empty files are not allowed'],
     [
