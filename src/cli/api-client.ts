@@ -57,16 +57,16 @@ export class ApiClient {
     return this.#ask<Answer>('GET', path, query)
   }
 
-  post<Answer>(path: string, body: object = {}, query: Query = {}): Promise<Answer> {
-    return this.#ask<Answer>('POST', path, query, body)
+  post<Answer>(path: string, body?: object): Promise<Answer> {
+    return this.#ask<Answer>('POST', path, {}, body)
   }
 
-  put<Answer>(path: string, body: object = {}, query: Query = {}): Promise<Answer> {
-    return this.#ask<Answer>('PUT', path, query, body)
+  put<Answer>(path: string, body?: object): Promise<Answer> {
+    return this.#ask<Answer>('PUT', path, {}, body)
   }
 
-  delete<Answer>(path: string, query: Query = {}): Promise<Answer> {
-    return this.#ask<Answer>('DELETE', path, query)
+  delete<Answer>(path: string): Promise<Answer> {
+    return this.#ask<Answer>('DELETE', path, {})
   }
 
   /** The data of server-sent events, parsed, until the mirror ends them or `signal` does. */

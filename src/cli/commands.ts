@@ -1,8 +1,36 @@
+import { registerAncestry } from './ancestry.js'
+import { registerAvail } from './avail.js'
 import type { Register } from './command.js'
 import { registerCompletion } from './completion.js'
+import { registerDelete } from './delete.js'
+import { registerImport } from './import.js'
 import { registerJobs } from './jobs.js'
+import { registerList } from './list.js'
+import { registerPin, registerUnpin } from './pin.js'
+import { registerRefresh } from './refresh.js'
+import { registerScrub } from './scrub.js'
+import { registerShow } from './show.js'
 import { registerStatus } from './status.js'
 import { registerUpstreams } from './upstreams.js'
+import { registerVacuum } from './vacuum.js'
+import { registerVerify } from './verify.js'
 
 /** The commands that ask a running mirror, in the order in which help lists them; and what completes them all. */
-export const COMMANDS: readonly Register[] = [registerStatus, registerUpstreams, registerJobs, registerCompletion]
+export const COMMANDS: readonly Register[] = [
+  registerStatus,
+  registerUpstreams,
+  registerAvail,
+  registerList,
+  registerShow,
+  registerAncestry,
+  registerImport,
+  registerPin,
+  registerUnpin,
+  registerDelete,
+  registerVacuum,
+  registerVerify,
+  registerScrub,
+  registerRefresh,
+  registerJobs,
+  registerCompletion,
+]

@@ -1,18 +1,32 @@
 import { printable } from './printable.js'
 
-/** Lines of a name and what is said of it, with the values below one another. A value may have several lines. */
-export function formatFacts(facts: readonly (readonly [name: string, value: string | readonly string[]])[]): string {
-  const width = facts.reduce((most, [name]) => Math.max(most, name.length), 0)
+/**
+ * Lines of a name and what is said of it, with the values below one another. A value may have several lines.
+ * @param columns how wide the terminal is; longer lines go on below. As long as they are, without it.
+ */
+export function formatFacts(
+  facts: readonly (readonly [name: string, value: string | readonly string[]])[],
+  columns = Number.POSITIVE_INFINITY,
+): string {
+  const width = facts.reduce((most, [name]) => Math.max(most, name.length), 0) + 2
   return facts
-    .flatMap(([name, value]) => {
-      const [first = '-', ...rest] = typeof value === 'string' ? [value] : value
-      return [
-        `${name.padEnd(width)}  ${printable(first)}`,
-        ...rest.map((line) => `${' '.repeat(width)}  ${printable(line)}`),
-      ]
-    })
-    .map((line) => `${line}\n`)
+    .flatMap(([name, value]) =>
+      (typeof value === 'string' ? [value] : value)
+        .flatMap((line) => wrap(printable(line), columns - width))
+        .map((line, index) => `${(index === 0 ? name : '').padEnd(width)}${line}\n`),
+    )
     .join('')
+}
+
+/** At blanks; what has none is not torn apart. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
 }
 
 /** `1 file`, `2 files`. */

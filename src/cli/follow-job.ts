@@ -34,7 +34,11 @@ export async function followJob(
     if (json) continue
     const nowMs = performance.now()
     const lines = progress.take(event, nowMs)
-    if (terminal) show(lines, event.state === 'running' ? progress.draw(terminal.columns()) : [])
+    if (terminal)
+      show(
+        lines.map((line) => cut(line, terminal.columns())),
+        event.state === 'running' ? progress.draw(terminal.columns()) : [],
+      )
     else show([...lines, ...asList(progress.sayNowAndThen(nowMs))], [])
   }
   if (last && last.state !== 'running') return endOf(last, json, write)
@@ -56,6 +60,12 @@ function describeEnd({ doneBytes, endedMs, startedMs, itemCount }: JobSummary): 
   const rate = tookMs >= 1000 && doneBytes > 0 ? `, ${formatSize((doneBytes * 1000) / tookMs)}/s` : ''
   const bytes = doneBytes > 0 ? `, ${formatSize(doneBytes)} in ${formatDuration(tookMs)}${rate}` : ''
   return `done${itemCount > 0 ? `, ${itemCount} of ${itemCount}` : ''}${bytes}`
+}
+
+/** A line that wrapped would be two, of which the next drawing knows nothing. */
+function cut(line: string, columns: number): string {
+  const characters = [...line]
+  return characters.length < columns ? line : `${characters.slice(0, columns - 2).join('')}…`
 }
 
 function asList<Value>(value: Value | undefined): Value[] {

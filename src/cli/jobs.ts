@@ -53,7 +53,7 @@ export function registerJobs(program: Command, surroundings: CommandSurroundings
     if (options.follow) await followJob(mirror, job, options, surroundings)
     else if (options.json) surroundings.write(`${JSON.stringify(job, null, 2)}\n`)
     else if (options.cancel) surroundings.write(`${job.title}: is being stopped\n`)
-    else surroundings.write(describe(job))
+    else surroundings.write(describe(job, surroundings.terminal?.columns()))
   })
 }
 
@@ -64,9 +64,9 @@ function findJob(jobs: readonly JobSummary[], beginning: string): JobSummary {
   return job
 }
 
-function describe(job: JobDetails): string {
+function describe(job: JobDetails, columns: number | undefined): string {
   const tookMs = (job.endedMs ?? Date.now()) - job.startedMs
-  return formatFacts([
+  const facts: (readonly [string, string])[] = [
     ['job', job.id],
     ['title', job.title],
     ['state', `${job.state}${job.error === null ? '' : `: ${job.error.message}`}`],
@@ -83,7 +83,8 @@ function describe(job: JobDetails): string {
           `${name}, ${formatSize(doneBytes)}${sizeBytes === null ? '' : ` of ${formatSize(sizeBytes)}`}${note === null ? '' : `: ${note}`}`,
         ] as const,
     ),
-  ])
+  ]
+  return formatFacts(facts, columns)
 }
 
 function shareOf({ doneBytes, state, totalBytes }: JobSummary): number | undefined {

@@ -21,11 +21,11 @@ export function registerStatus(program: Command, surroundings: CommandSurroundin
     const mirror = await ApiClient.open(options, surroundings)
     const status = await getStatus(mirror)
     if (options.json) surroundings.write(`${JSON.stringify(status, null, 2)}\n`)
-    else surroundings.write(describe(status, mirror.url))
+    else surroundings.write(describe(status, mirror.url, surroundings.terminal?.columns()))
   })
 }
 
-function describe(status: OperatorStatus, url: string): string {
+function describe(status: OperatorStatus, url: string, columns: number | undefined): string {
   const { keeping, upstreams, flights, conflicts } = status
   const { room, scrub, lost } = keeping
   const reachable = upstreams.filter(({ state }) => state === 'reachable').length
@@ -50,7 +50,7 @@ function describe(status: OperatorStatus, url: string): string {
     ['scrub', scrub === null ? 'off' : describeScrub(scrub)],
     ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
   ]
-  return formatFacts(facts)
+  return formatFacts(facts, columns)
 }
 
 function describeScrub(scrub: NonNullable<OperatorStatus['keeping']['scrub']>): string {

@@ -1,7 +1,8 @@
 import type { Command } from '@commander-js/extra-typings'
+import type { UpstreamCheck } from '../mirror/operations/image-answers.js'
 import { formatAgo } from './amounts.js'
 import { ApiClient } from './api-client.js'
-import type { CommandSurroundings } from './command.js'
+import { type CommandSurroundings, FAILED } from './command.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { getStatus, type UpstreamRow } from './operator-status.js'
 import { addTableOptions, type Column, printTable } from './table.js'
@@ -10,6 +11,7 @@ const EXAMPLES = `
 Examples:
   imgapi-mirror upstreams                         what we pull from, and how it is
   imgapi-mirror upstreams -o name,state,error     only that
+  imgapi-mirror upstreams -c                      ask them now; exits with 1 when one does not answer
   imgapi-mirror sources -j                        everything, for programs`
 
 const COLUMNS: readonly Column<UpstreamRow>[] = [
@@ -28,14 +30,30 @@ const COLUMNS: readonly Column<UpstreamRow>[] = [
   { name: 'error', value: ({ incomplete, lastError }) => lastError ?? incomplete, shrinksTo: 12 },
 ]
 
+const CHECK_COLUMNS: readonly Column<UpstreamCheck>[] = [
+  { name: 'name', value: ({ name }) => name, shrinksTo: 8 },
+  { name: 'answers', value: ({ ok }) => (ok ? 'yes' : 'no') },
+  { name: 'speaks', value: ({ protocol }) => protocol, shrinksTo: 8 },
+  { name: 'took', value: ({ tookMs }) => tookMs, text: ({ tookMs }) => `${Math.round(tookMs)}ms`, isRight: true },
+  { name: 'url', value: ({ url }) => url, shrinksTo: 12 },
+  { name: 'error', value: ({ error }) => error, shrinksTo: 12 },
+]
+
 export function registerUpstreams(program: Command, surroundings: CommandSurroundings): void {
   const command = program
     .command('upstreams')
     .alias('sources')
+    .option('-c, --check', 'ask each of them a cheap question now')
     .description('the servers we pull from: their state, their images, when we last heard of them')
     .addHelpText('after', EXAMPLES)
   addMirrorOptions(addTableOptions(command, COLUMNS)).action(async (options) => {
     const mirror = await ApiClient.open(options, surroundings)
+    if (options.check) {
+      const checks = await mirror.post<UpstreamCheck[]>('/api/upstreams/check')
+      printTable(checks, CHECK_COLUMNS, options, surroundings)
+      if (checks.some(({ ok }) => !ok)) surroundings.exitWith(FAILED)
+      return
+    }
     const { upstreams } = await getStatus(mirror)
     printTable(upstreams, COLUMNS, options, surroundings)
   })

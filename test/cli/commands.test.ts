@@ -1,0 +1,223 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deferred } from '../../src/parts/deferred.js'
+import { makeImage } from '../support/made-up-images.js'
+import { openMirror, type RunningMirror } from '../support/running-mirror.js'
+import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
+import type { TestServer } from '../support/upstreams/serve.js'
+import { runCommand, type Said } from './run-command.js'
+
+const BASE = '11111111-1111-4111-8111-111111111111'
+const APP = '22222222-2222-4222-8222-222222222222'
+const LINUX = '33333333-3333-4333-8333-333333333333'
+const NOBODYS = '99999999-9999-4999-8999-999999999999'
+
+/** Bytes that are the same every time, and so their digests. */
+const bytesOf = (seed: number, length: number) => Buffer.alloc(length, `image ${seed}: nothing to see here; `)
+
+const IMAGES = [
+  makeImage({ uuid: BASE, name: 'base-64', version: '21.4.0' }, bytesOf(1, 300_000)),
+  makeImage(
+    {
+      uuid: APP,
+      name: 'a-name-as-long-as-people-make-them',
+      version: '1.0.0-rc.1+build.20240506',
+      origin: BASE,
+      published_at: '2024-06-07T08:09:10.000Z',
+    },
+    bytesOf(2, 40_000),
+  ),
+  makeImage(
+    {
+      uuid: LINUX,
+      name: 'ubuntu',
+      version: '22.04',
+      os: 'linux',
+      type: 'lx-dataset',
+      published_at: '2023-01-02T03:04:05.000Z',
+    },
+    bytesOf(3, 2_000_000),
+  ),
+]
+
+/** What differs from run to run: urls, times, durations, jobs and paths. */
+function normalise(text: string): string {
+  const normal = text
+    .replace(/http:\/\/127\.0\.0\.1:\d+/g, 'http://HOST')
+    .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z/g, 'TIME')
+    .replace(/(?:\d+[dhms] ?)+ ago|\bnow\b/g, 'AGO')
+    .replace(/\bin \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, 'in DURATION')
+    .replace(/\b\d+ms\b/g, 'DURATION')
+    .replace(/\b(?!1{8}|2{8}|3{8}|9{8})[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'JOB')
+  // What was longer or shorter has moved what stands beside it.
+  return normal !== text && /^[A-Z]+ {2,}[A-Z]/.test(text) ? normal.replace(/ {3,}/g, '  ') : normal
+}
+
+/** Files that are fetched at once end in any order. */
+function inOrder(screen: string): string {
+  const lines = screen.split('\n')
+  const ended = lines.filter((line) => /^done {2,}/.test(line)).toSorted()
+  return lines.map((line) => (/^done {2,}/.test(line) ? ended.shift() : line)).join('\n')
+}
+
+/** What stays on a terminal of what was drawn there: each drawing erases the one before it. */
+function screenOf(out: string): string {
+  const lines: string[] = []
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal obeys
+  for (const [index, part] of out.split(/\r\u001b\[(\d+)A\u001b\[J/).entries()) {
+    if (index % 2 === 1) lines.splice(-Number(part))
+    else lines.push(...part.split('\n').slice(0, -1))
+  }
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+describe('a command', () => {
+  let upstream: TestServer
+  let mirror: RunningMirror
+  let directory: string
+  /** Until then, half of the largest file is all that comes of it. */
+  let release = deferred<void>()
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'imgapi-mirror-cli-'))
+    upstream = await startSdcImgapi({
+      images: IMAGES,
+      intercept: (request, response) => {
+        if (!request.url?.startsWith(`/images/${LINUX}/file`)) return false
+        const bytes = IMAGES[2]!.files[0]!
+        response.writeHead(200, { 'content-length': bytes.length }).write(bytes.subarray(0, 1_000_000))
+        void release.promise.then(() => response.end(bytes.subarray(1_000_000)))
+        return true
+      },
+    })
+    mirror = await openMirror({ data: directory, upstreams: [{ name: 'central', url: upstream.url }] })
+    await mirror.settled()
+  })
+  afterAll(async () => {
+    await mirror?.close()
+    await upstream?.close()
+    await rm(directory, { recursive: true, force: true })
+  })
+
+  const ask = (line: string, columns?: number): Promise<Said> =>
+    runCommand([...line.split(' '), '--url', mirror.operatorUrl], {
+      environment: { USER: 'tester' },
+      ...(columns !== undefined && { terminal: { columns: () => columns } }),
+    })
+
+  /** In the order in which an operator might; each finds what those before it have left. A number is a terminal's width. */
+  const SESSIONS: Record<string, readonly (readonly [line: string, columns?: number])[]> = {
+    avail: [
+      ['avail', 80],
+      ['avail', 200],
+      ['avail'],
+      ['avail name=~ub os!=smartos -o uuid,size,state'],
+      ['avail -H -o uuid -s -size'],
+      ['avail colour=red'],
+      ['avail -o colour'],
+    ],
+    import: [[`import ${APP}`], [`import ${APP}`, 80], [`import ${NOBODYS}`], ['import base']],
+    list: [['list', 80], ['list'], ['list -o name,held,upstream,origin -s name'], ['list name=nothing']],
+    show: [[`show ${APP}`], [`show ${LINUX}`], [`show -m ${BASE}`], [`show ${NOBODYS}`]],
+    ancestry: [[`ancestry ${APP}`, 80], [`ancestry -H -o uuid ${APP}`], [`ancestry ${LINUX}`, 80]],
+    pin: [
+      [`pin ${APP} --reason important`],
+      ['list -o name,pinned'],
+      [`delete ${APP}`],
+      [`unpin ${APP}`],
+      [`unpin ${APP}`],
+    ],
+    verify: [['verify'], [`verify ${BASE}`], [`verify ${LINUX}`]],
+    scrub: [['scrub']],
+    refresh: [['refresh'], ['refresh central', 80], ['refresh nobody']],
+    upstreams: [['upstreams'], ['sources', 80], ['upstreams -c'], ['upstreams -o name,state,images,setaside']],
+    status: [['status']],
+    vacuum: [
+      ['vacuum -n'],
+      ['vacuum -n --free 1B -o uuid,name,version,frees', 80],
+      ['vacuum --free 10GiB'],
+      ['vacuum --free much'],
+    ],
+    delete: [[`import ${APP}`], [`delete ${BASE}`], [`delete ${APP}`], [`delete ${APP}`], ['list -H -o name']],
+    jobs: [['jobs -o state,done,title,by,kind'], ['jobs nonsense'], ['jobs --cancel']],
+  }
+
+  it.each(Object.keys(SESSIONS))('looks like golden/%s.txt', async (name) => {
+    let transcript = ''
+    for (const [line, columns] of SESSIONS[name]!) {
+      const { code, err, out } = await ask(line, columns)
+      const where = columns === undefined ? '' : `   # ${columns} columns`
+      const screen = screenOf(out)
+      transcript += `$ imgapi-mirror ${line}${where}\n${normalise(inOrder(screen) + err)}=> ${code}\n\n`
+      for (const each of screen.split('\n')) {
+        if (columns) expect([...each].length, `${line}: ${each}`).toBeLessThanOrEqual(columns)
+      }
+    }
+    const path = fileURLToPath(new URL(`golden/${name}.txt`, import.meta.url))
+    await expect(transcript).toMatchFileSnapshot(path)
+  })
+
+  it('leaves the work to the mirror when somebody presses Ctrl-C, and says how to look again', async () => {
+    const stop = new AbortController()
+    release = deferred<void>()
+    const args = ['import', LINUX, '--url', mirror.operatorUrl]
+    const left = await runCommand(args, {
+      stop: stop.signal,
+      terminal: { columns: () => 80 },
+      // As soon as something is drawn.
+      write: () => stop.abort('SIGINT'),
+    })
+    const again = /^imgapi-mirror: the mirror goes on; to look again: imgapi-mirror jobs ([0-9a-f-]{36}) --follow\n$/
+    expect(left.code).toBe(1)
+    expect(left.err).toMatch(again)
+
+    const id = again.exec(left.err)![1]!
+    expect(JSON.parse((await ask(`jobs ${id} -j`)).out)).toMatchObject({ state: 'running' })
+    release.resolve()
+    const followed = await ask(`jobs ${id.slice(0, 18)} --follow`)
+    expect(followed.out).toContain(`import of image ${LINUX}: done, 1 of 1`)
+    expect(followed.code).toBe(0)
+    await ask(`delete ${LINUX}`)
+  })
+
+  it('stops work when it is told to', async () => {
+    release = deferred<void>()
+    const { out } = await ask(`import ${LINUX} --no-wait`)
+    const id = out.trim()
+    expect((await ask(`jobs ${id} --cancel`)).code).toBe(0)
+    const { code, err } = await ask(`jobs ${id} --follow`)
+    expect([code, err]).toEqual([1, `imgapi-mirror: cancelled by tester (job ${id})\n`])
+    release.resolve()
+  })
+
+  it('says that no mirror answers, and how to start it', async () => {
+    const { code, err } = await runCommand(['list', '--url', 'http://127.0.0.1:1'])
+    expect([code, err]).toEqual([
+      1,
+      'imgapi-mirror: no mirror answers at http://127.0.0.1:1; is it running? (imgapi-mirror serve)\n',
+    ])
+  })
+
+  it('finds its mirror by the environment, and by its config file', async () => {
+    const environment = { IMGAPI_MIRROR_URL: mirror.operatorUrl }
+    expect((await runCommand(['list', '-H'], { environment })).code).toBe(0)
+    const address = new URL(mirror.operatorUrl).host
+    const readFile = async () => `operator: ${address}\ndata: /nowhere\nupstreams: []\noffline: true\n`
+    expect(await runCommand(['list', '-H', '--config', 'x.yaml'], { readFile })).toMatchObject({ code: 0, err: '' })
+  })
+
+  it('wraps what it says of an image, but never a digest', async () => {
+    const { out } = await ask(`show ${BASE}`, 80)
+    expect(out).toMatch(/^sha256 +[0-9a-f]{64}$/m)
+    for (const line of out.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80)
+  })
+
+  it.each(['avail', 'list', 'vacuum', 'jobs', 'upstreams', 'status', 'refresh'])('%s -j is JSON', async (command) => {
+    const { code, out } = await ask(`${command} -j`)
+    expect(code).toBe(0)
+    expect(typeof JSON.parse(out)).toBe('object')
+  })
+})
