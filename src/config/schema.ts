@@ -798,7 +798,7 @@ export const settingsSchema = z.strictObject(
           manifests: size('1MiB', '64GiB')
             .prefault('256MiB')
             .describe(
-              'How much room manifests, configs and tags of Docker registries may take that clients have asked for and that no tag named in images leads to: then what was asked for longest ago leaves. Each counts as 4 KiB at least. They take about twice as much memory.',
+              'How much room manifests, configs and tags of Docker registries may take that clients have asked for and that no tag named in images leads to: then what was asked for longest ago leaves. Each counts as 4 KiB at least. They take about as much memory at most.',
             ),
           layer: size('1MiB', '1TiB')
             .prefault('20GiB')

@@ -28,13 +28,16 @@ const MAX_NESTING = 3
 
 /**
  * What the kept manifests and indexes of registries say, in memory: which blobs and members belong to which. Read from the
- * store when it is needed first; forgotten when they are let go of, as manifests never change. About 2 KB for an image of ten layers.
+ * store when it is needed first; forgotten when they are let go of, as manifests never change. About 2.3 KB for an image
+ * of ten layers (measured with 20,000).
  */
 export class RegistryContents {
   readonly #store: Pick<Store, 'blobs' | 'registry'>
   readonly #known = new Map<string, Contents>()
   /** Those of `#known` that were not kept when they were learnt; the oldest first. */
   readonly #unkept = new Set<string>()
+  /** By the digest of a blob or a member: which manifests and indexes have it. Most are in one only. */
+  readonly #wholes = new Map<string, string | Set<string>>()
 
   constructor(store: Pick<Store, 'blobs' | 'registry'>) {
     this.#store = store
@@ -43,18 +46,22 @@ export class RegistryContents {
   /** Takes in an object as a registry sent it, or as it was kept. */
   learn(digest: string, object: { readonly mediaType: string; readonly bytes: Buffer }): void {
     if (this.#known.has(digest)) return
-    this.#known.set(digest, contentsOf(object))
+    const contents = contentsOf(object)
+    this.#known.set(digest, contents)
+    for (const part of partsOf(contents)) this.#link(part.digest, digest)
     this.#unkept.add(digest)
     if (this.#unkept.size <= UNKEPT_REMEMBERED) return
     for (const each of this.#unkept) {
       if (this.#unkept.size <= UNKEPT_REMEMBERED / 2) return
       this.#unkept.delete(each)
-      if (this.#store.registry.objectSizeBytes(each) === undefined) this.#known.delete(each)
+      if (this.#store.registry.objectSizeBytes(each) === undefined) this.forget(each)
     }
   }
 
   /** It is kept no more. */
   forget(digest: string): void {
+    const contents = this.#known.get(digest)
+    for (const part of contents ? partsOf(contents) : []) this.#unlink(part.digest, digest)
     this.#known.delete(digest)
     this.#unkept.delete(digest)
   }
@@ -104,16 +111,8 @@ export class RegistryContents {
 
   /** Every manifest that has been read and has this blob, and every index that leads to one of them. */
   leadingTo(blob: string): ReadonlySet<string> {
-    const leading = new Set<string>()
-    for (const [digest, contents] of this.#known) {
-      if (contents.kind === 'image' && contents.blobs.some((each) => each.digest === blob)) leading.add(digest)
-    }
-    for (let level = 1, before = -1; level < MAX_NESTING && leading.size > before; level++) {
-      before = leading.size
-      for (const [digest, contents] of this.#known) {
-        if (contents.kind === 'index' && contents.members.some((each) => leading.has(each.digest))) leading.add(digest)
-      }
-    }
+    const leading = new Set<string>(this.#wholesOf(blob))
+    for (const part of leading) for (const whole of this.#wholesOf(part)) leading.add(whole)
     return leading
   }
 
@@ -133,11 +132,35 @@ export class RegistryContents {
     return parsed !== undefined && blobs.find(parsed, sizeBytes) !== undefined
   }
 
+  #wholesOf(part: string): Iterable<string> {
+    const wholes = this.#wholes.get(part) ?? []
+    return typeof wholes === 'string' ? [wholes] : wholes
+  }
+
+  #link(part: string, whole: string): void {
+    const known = this.#wholes.get(part)
+    if (known === undefined) this.#wholes.set(part, whole)
+    else if (typeof known !== 'string') known.add(whole)
+    else if (known !== whole) this.#wholes.set(part, new Set([known, whole]))
+  }
+
+  #unlink(part: string, whole: string): void {
+    const known = this.#wholes.get(part)
+    if (known === undefined) return
+    if (typeof known !== 'string') known.delete(whole)
+    if (known === whole || (typeof known !== 'string' && known.size === 0)) this.#wholes.delete(part)
+  }
+
   async #read(digest: string): Promise<void> {
     if (this.#known.has(digest)) return
     const object = await this.#store.registry.object(digest)
     if (object) this.learn(digest, object)
   }
+}
+
+function partsOf(contents: Contents): readonly { readonly digest: string }[] {
+  if (contents.kind === 'index') return contents.members
+  return contents.kind === 'image' ? contents.blobs : []
 }
 
 function contentsOf({ mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer }): Contents {

@@ -66,7 +66,7 @@ const ANSWERS: Record<FailureCode, RegistryAnswer> = {
 
 /**
  * The registry's limit is used up: clients know this one, and come again when they are told to. Of a registry that is away
- * it would be wrong: dockerd does not go on to the next mirror then.
+ * it would be wrong: dockerd takes it for fatal, and passes us by (goharbor/harbor#23910).
  */
 const TOO_MANY: RegistryAnswer = { status: 429, code: 'TOOMANYREQUESTS' }
 
