@@ -1,10 +1,15 @@
 import type { Config } from '../config.js'
+import { isMirrorError } from '../errors.js'
+import { parseRegistryAddress, type RegistryAddress } from '../images/docker/registry-address.js'
 import type { PublishingRules } from '../mirror/publishing/publisher.js'
+import type { RegistryCredentials } from '../mirror/publishing/sources.js'
 import type { Log } from '../parts/log.js'
 import { steadyPlan } from '../parts/rate-plan.js'
 import type { Bandwidth } from '../upstream/bandwidth.js'
 import { makeUpstream, type UpstreamOptions } from '../upstream/make-upstream.js'
 import { openUrl } from '../upstream/open-url.js'
+import type { RegistryMemory, RegistryObject } from '../upstream/registry-upstream.js'
+import type { Upstream } from '../upstream/upstream.js'
 import type { UpstreamCounters } from '../upstream/upstream-counters.js'
 
 export interface ClientSourcesOptions {
@@ -32,6 +37,7 @@ export function clientSources(given: ClientSourcesOptions): PublishingRules['sou
   return {
     origins: new Set([...upstreams, ...config.publish.sources]),
     openSource: (url) => makeUpstream(optionsFor(url, given)),
+    openRegistry: (host, credentials) => openRegistry(host, credentials, given),
     openUrl: (url, signal) => openUrl(optionsFor(url, given), signal),
   }
 }
@@ -66,5 +72,63 @@ function optionsFor(
     environment,
     log,
     version,
+  }
+}
+
+/** A registry that is an upstream, or that `publish.sources` names by its origin. */
+function openRegistry(
+  host: string,
+  credentials: RegistryCredentials | undefined,
+  given: ClientSourcesOptions,
+): Upstream | undefined {
+  const { config } = given
+  const known = config.upstreams.find(({ type, url }) => type === 'docker' && addressOf(url.href)?.host === host)
+  const named = config.publish.sources.map(addressOf).find((address) => address?.host === host)
+  const address = known ? addressOf(known.url.href) : named
+  if (!address) return undefined
+  const plain = optionsFor(known?.url ?? new URL(address.url), given)
+  // What a client proves takes the place of what we would.
+  const asUs = { username: plain.username, password: plain.password, dockerConfig: known?.dockerConfig?.reveal() }
+  return makeUpstream({
+    ...plain,
+    name: `registry ${host}`,
+    type: 'docker',
+    url: known?.url ?? new URL(address.url),
+    authHosts: known?.authHosts ?? [],
+    ...(known && { platform: known.platform }),
+    registryMemory: () => new OneImageMemory(),
+    ...(credentials ? asClient(host, credentials) : asUs),
+  })
+}
+
+function asClient(host: string, credentials: RegistryCredentials) {
+  const nobody = { username: undefined, password: undefined, dockerConfig: undefined }
+  if ('username' in credentials) return { ...nobody, ...credentials }
+  const auths = { [host]: { auth: NO_USER, identitytoken: credentials.identityToken } }
+  return { ...nobody, dockerConfig: JSON.stringify({ auths }) }
+}
+
+/** As docker writes it beside a token: `00000000-0000-0000-0000-000000000000:`. */
+const NO_USER = Buffer.from('00000000-0000-0000-0000-000000000000:').toString('base64')
+
+function addressOf(url: string): RegistryAddress | undefined {
+  try {
+    return parseRegistryAddress(url)
+  } catch (error) {
+    if (!isMirrorError(error, 'QUERY_INVALID')) throw error
+    return undefined
+  }
+}
+
+/** An index, manifests and a config, as long as one import takes. */
+class OneImageMemory implements RegistryMemory {
+  readonly #objects = new Map<string, RegistryObject>()
+
+  async get(digest: string): Promise<RegistryObject | undefined> {
+    return this.#objects.get(digest)
+  }
+
+  async keep(_repository: string, object: RegistryObject): Promise<void> {
+    this.#objects.set(object.digest, object)
   }
 }

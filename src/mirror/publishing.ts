@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Compression, Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { IconType } from '../store/image-store.js'
+import type { DockerImport, DockerImportRequest } from './publishing/docker-imports.js'
 
 /** Who publishes, and where: said with every change, for the record. */
 export interface Author {
@@ -97,4 +98,6 @@ export interface Publishing {
     source: string,
     options: ChangeOptions & { readonly skipOwnerCheck?: boolean | undefined },
   ): Promise<{ readonly jobUuid: Uuid }>
+  /** POST /images?action=import-docker-image, as DockerImports.prepare. */
+  importDockerImage(request: DockerImportRequest, options: ChangeOptions): DockerImport
 }

@@ -16,6 +16,7 @@ export function guardRegistry(registry: RegistryUpstream, guard: Guard): Registr
       guard(signal, () => registry.headManifest(repository, reference, signal)),
     getManifest: (repository, reference, signal) =>
       guard(signal, () => registry.getManifest(repository, reference, signal)),
+    image: (reference, signal) => guard(signal, () => registry.image(reference, signal)),
     listTags: (repository, signal) => guard(signal, () => registry.listTags(repository, signal)),
     headBlob: (repository, digest, signal) => guard(signal, () => registry.headBlob(repository, digest, signal)),
   }

@@ -1,6 +1,7 @@
 import type { Statement } from '../images/claim.js'
 import type { Platform } from '../images/docker/registry-manifest.js'
 import type { Uuid } from '../images/uuid.js'
+import type { JsonObject } from '../parts/json-object.js'
 
 /** A manifest, an index or an image's config: small JSON that a registry keeps under the SHA-256 of its bytes. */
 export interface RegistryObject extends RegistryObjectRef {
@@ -14,6 +15,17 @@ export interface RegistryObjectRef {
   /** Without parameters, such as `application/vnd.oci.image.index.v1+json`. */
   readonly mediaType: string
   readonly sizeBytes: number
+}
+
+/** A Docker image, read and verified, as images of IMGAPI. */
+export interface RegistryImage {
+  /** For our platform, whatever index led to it. */
+  readonly manifest: RegistryObject
+  /** `sha256:<hex>` */
+  readonly configDigest: string
+  readonly config: JsonObject
+  /** Base first. `digest` as the registry has it. */
+  readonly layers: readonly { readonly digest: string; readonly statement: Statement }[]
 }
 
 /** What a tag was found to mean. */
@@ -57,6 +69,14 @@ export interface RegistryUpstream {
   /** @param reference a tag or a digest. Costs nothing of Docker Hub's limit. */
   headManifest(repository: string, reference: string, signal: AbortSignal): Promise<RegistryObjectRef | undefined>
   getManifest(repository: string, reference: string, signal: AbortSignal): Promise<RegistryObject | undefined>
+  /**
+   * The image that a tag or digest means, whatever `mayPull` says of it. `undefined` when the registry has none, or denies it.
+   * @throws MirrorError MANIFEST_INVALID besides, for what can be no image of ours.
+   */
+  image(
+    reference: { readonly repository: string; readonly tag: string | undefined; readonly digest: string | undefined },
+    signal: AbortSignal,
+  ): Promise<RegistryImage | undefined>
   /** All of them, sorted, whatever paging it took. `undefined`: it knows no such repository. */
   listTags(repository: string, signal: AbortSignal): Promise<readonly string[] | undefined>
   /** The size of a blob in bytes. */

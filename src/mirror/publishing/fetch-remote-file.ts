@@ -4,6 +4,7 @@ import { type Digest, strongestDigest } from '../../images/digest.js'
 import type { BlobStore, Fingerprint, OpenBlob } from '../../store/blob-store.js'
 import type { HeldFile } from '../../store/image-store.js'
 import type { Upstream } from '../../upstream/upstream.js'
+import type { Flight } from '../flight.js'
 import type { Flights } from '../flights.js'
 import { MAX_FILE_BYTES } from './receive-upload.js'
 
@@ -17,6 +18,8 @@ export interface FetchedFile {
 export interface FetchOptions {
   readonly flights: Flights
   readonly blobs: Pick<BlobStore, 'find' | 'open'>
+  /** Told now and then of how much has come. */
+  readonly onProgress?: ((receivedBytes: number) => void) | undefined
 }
 
 /**
@@ -28,7 +31,7 @@ export interface FetchOptions {
 export async function fetchRemoteFile(
   source: Upstream,
   statement: Statement,
-  { blobs, flights }: FetchOptions,
+  { blobs, flights, onProgress }: FetchOptions,
 ): Promise<FetchedFile> {
   const { manifest } = statement
   const { uuid } = manifest
@@ -52,7 +55,9 @@ export async function fetchRemoteFile(
   }
   const offers = [{ upstream: source, claim, connections: 1 }]
   const flight = flights.find(manifest, 0) ?? flights.start(manifest, 0, offers)
+  const watched = watch(flight, onProgress)
   const { fingerprint, extents, corrections } = await flight.ended
+  await watched
   const lease = fingerprint && (await blobs.open(fingerprint.sha256))
   if (!fingerprint || !lease) throw new MirrorError('STORE_FULL', `no room to keep the file of image ${uuid}`)
   return { held: { sha256: fingerprint.sha256, extents, corrections }, fingerprint, lease }
@@ -65,4 +70,17 @@ async function openKept(
 ): Promise<OpenBlob | undefined> {
   const kept = digest && blobs.find(digest, sizeBytes)
   return kept && (await blobs.open(kept.sha256))
+}
+
+async function watch(flight: Flight, onProgress: FetchOptions['onProgress']): Promise<void> {
+  if (!onProgress) return
+  let isOver = false
+  const end = () => {
+    isOver = true
+  }
+  const ended = flight.ended.then(end, end)
+  while (!isOver) {
+    onProgress(flight.receivedBytes)
+    await Promise.race([flight.change, ended])
+  }
 }

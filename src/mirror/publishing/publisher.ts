@@ -2,12 +2,14 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { MirrorError } from '../../errors.js'
 import type { Statement } from '../../images/claim.js'
+import { SNIFF_BYTES, sniffCompression } from '../../images/docker/sniff-compression.js'
 import { type ImageRecord, isActivated, stateByFlags } from '../../images/image-record.js'
-import type { Manifest } from '../../images/manifest.js'
+import type { Compression, Manifest } from '../../images/manifest.js'
 import { parseUuid, UNSET_OWNER, type Uuid } from '../../images/uuid.js'
 import type { ValidationRules } from '../../images/validate-manifest.js'
 import { isJsonObject, type JsonObject } from '../../parts/json-object.js'
 import type { Log } from '../../parts/log.js'
+import type { OpenBlob } from '../../store/blob-store.js'
 import type { HeldFile, IconType } from '../../store/image-store.js'
 import type { Store } from '../../store/store.js'
 import type { Upstream } from '../../upstream/upstream.js'
@@ -19,6 +21,7 @@ import type { RecordHappening } from '../ledger.js'
 import type { ImportStatus } from '../mirror.js'
 import type { Author, ChangeOptions, FileUpload, Publishing } from '../publishing.js'
 import { parseAccounts, withAccounts, withoutAccounts } from './access-list.js'
+import { type DockerImport, type DockerImportRequest, DockerImports } from './docker-imports.js'
 import { fetchRemoteFile } from './fetch-remote-file.js'
 import { inheritMinPlatform } from './inherit-min-platform.js'
 import { makeRecord } from './make-record.js'
@@ -61,6 +64,7 @@ export class Publisher implements Publishing {
   readonly #own: OwnImages
   readonly #sources: Sources
   readonly #imports: RemoteImports
+  readonly #dockerImports: DockerImports
   readonly #closing = new AbortController()
   /** Files on their way, one for each client who sends one or has one fetched. */
   readonly #arriving = new Set<Promise<unknown>>()
@@ -71,17 +75,26 @@ export class Publisher implements Publishing {
     this.#rules = { mode, hasChannels: channels.areUsed }
     this.#own = new OwnImages({ store, catalogue, channels, maxAncestry, record, log })
     this.#sources = new Sources(sources)
-    this.#imports = new RemoteImports({
+    const importing = {
       own: this.#own,
       sources: this.#sources,
       isOffline,
-      maxAncestry,
       find,
-      importManifest: (statement, change, source) => this.#importRemote(statement, change, source),
-      importFile: (upstream, statement, change) => this.#putRemoteFile(upstream, statement, change),
-      activate: (uuid, change) => this.activate(uuid, change),
+      importManifest: (statement: Statement, change: ChangeOptions, source: string) =>
+        this.#importRemote(statement, change, source),
+      activate: (uuid: Uuid, change: ChangeOptions) => this.activate(uuid, change),
       closing: this.#closing.signal,
       log,
+    }
+    this.#imports = new RemoteImports({
+      ...importing,
+      maxAncestry,
+      importFile: (upstream, statement, change) => this.#putRemoteFile(upstream, statement, change),
+    })
+    this.#dockerImports = new DockerImports({
+      ...importing,
+      importFile: (upstream, statement, change, onProgress) =>
+        this.#putRemoteFile(upstream, statement, change, onProgress),
     })
   }
 
@@ -98,7 +111,7 @@ export class Publisher implements Publishing {
   /** Ends imports and uploads. The flights are the caller's to close, before this. */
   async close(): Promise<void> {
     this.#closing.abort(new MirrorError('CLOSING', 'the mirror is closing'))
-    await Promise.allSettled([this.#imports.idle(), ...this.#arriving])
+    await Promise.allSettled([this.#imports.idle(), this.#dockerImports.idle(), ...this.#arriving])
     await this.#own.idle()
   }
 
@@ -268,6 +281,12 @@ export class Publisher implements Publishing {
     return { jobUuid: await this.#imports.start(uuid, source, options) }
   }
 
+  importDockerImage(request: DockerImportRequest, options: ChangeOptions): DockerImport {
+    forOperators(options)
+    this.#options.channels.resolve(options.channel, 'write')
+    return this.#dockerImports.prepare(request, options)
+  }
+
   /** Has a file brought here, unless it is clear already that the image cannot have it. */
   async #arrive(uuid: Uuid, options: ChangeOptions, bring: () => Promise<Manifest>): Promise<Manifest> {
     this.#own.findForFile(uuid, options)
@@ -323,11 +342,20 @@ export class Publisher implements Publishing {
     return await this.#putFile(uuid, { wire: { sha1, size: sizeBytes, ...wire }, held }, options, lease)
   }
 
-  async #putRemoteFile(source: Upstream, statement: Statement, options: ChangeOptions): Promise<Manifest> {
+  async #putRemoteFile(
+    source: Upstream,
+    statement: Statement,
+    options: ChangeOptions,
+    onProgress?: (receivedBytes: number) => void,
+  ): Promise<Manifest> {
     const { flights, store } = this.#options
     const { manifest } = statement
-    const { held, fingerprint, lease } = await fetchRemoteFile(source, statement, { flights, blobs: store.blobs })
-    const { compression } = manifest.files[0]!
+    const { held, fingerprint, lease } = await fetchRemoteFile(source, statement, {
+      flights,
+      blobs: store.blobs,
+      onProgress,
+    })
+    const compression = manifest.type === 'docker' ? await sniffed(lease, manifest) : manifest.files[0]!.compression
     const guid = (JSON.parse(manifest.json) as { files: FileWire[] }).files[0]?.dataset_guid
     const wire = {
       sha1: fingerprint.sha1,
@@ -404,4 +432,16 @@ function checkIcon({ bytes, sha1 }: { readonly bytes: Buffer; readonly sha1: str
 
 function factsOf({ client, requestId, user }: Author): object {
   return { user, client, requestId }
+}
+
+/** Registries say how a layer is compressed, and are wrong sometimes; imgadm looks at its first bytes. Closes `lease` if it throws. */
+async function sniffed(lease: OpenBlob, { uuid }: Manifest): Promise<Compression> {
+  const head = Buffer.alloc(SNIFF_BYTES)
+  const compression = sniffCompression(head.subarray(0, await lease.read(head, 0)))
+  if (compression !== 'zstd') return compression
+  await lease.close()
+  throw new MirrorError(
+    'MANIFEST_INVALID',
+    `the layer of image ${uuid} is compressed with zstd, which imgadm cannot unpack`,
+  )
 }

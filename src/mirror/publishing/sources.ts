@@ -12,12 +12,19 @@ export interface UrlBody {
   readonly sizeBytes: number | undefined
 }
 
+/** What a client proves to a registry, instead of what configuration knows for it. */
+export type RegistryCredentials =
+  | { readonly username: string; readonly password: string }
+  | { readonly identityToken: string }
+
 /** Where images and files may be fetched from because a client says so. */
 export interface SourceOptions {
   /** Origins (scheme, host, port) that configuration allows. */
   readonly origins: ReadonlySet<string>
   /** An IMGAPI server, asked as a configured upstream would be. The caller closes it. */
   readonly openSource: (url: URL) => Upstream
+  /** A Docker registry by the name that clients have for it (`docker.io`); `undefined` for one that configuration does not allow. */
+  readonly openRegistry?: (host: string, credentials: RegistryCredentials | undefined) => Upstream | undefined
   /**
    * Gets a file by its url, following no redirect.
    * @throws MirrorError DOWNLOAD_REFUSED for whatever is no 200, and when it cannot be reached.
@@ -51,6 +58,16 @@ export class Sources {
   open(source: string): Upstream {
     const url = this.#allowed(source, 'source', /^https?:$/)
     return this.#online.openSource(url)
+  }
+
+  /**
+   * For whoever closes it later. It is a registry: `Upstream.registry` is there.
+   * @throws MirrorError QUERY_INVALID for one that is not allowed; UPSTREAM_UNREACHABLE offline.
+   */
+  openRegistry(host: string, credentials: RegistryCredentials | undefined): Upstream {
+    const upstream = this.#online.openRegistry?.(host, credentials)
+    if (upstream) return upstream
+    throw invalidParameter(`invalid repo: ${host} is not a registry that this mirror may pull from`, 'repo')
   }
 
   /** @throws MirrorError QUERY_INVALID, UPSTREAM_UNREACHABLE offline; and as `SourceOptions.openUrl`. */

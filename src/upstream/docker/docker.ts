@@ -1,7 +1,7 @@
 import { isMirrorError, MirrorError } from '../../errors.js'
 import type { SetAside, Statement } from '../../images/claim.js'
 import { type ImageSelection, repositoryAt, selectTags } from '../../images/docker/image-selection.js'
-import { uuidOfLayers } from '../../images/docker/layer-images.js'
+import { mapDockerImage, uuidOfLayers } from '../../images/docker/layer-images.js'
 import { localNameOf } from '../../images/docker/reference.js'
 import { parseRegistryAddress } from '../../images/docker/registry-address.js'
 import { parseRegistryDigest } from '../../images/docker/registry-digest.js'
@@ -17,14 +17,20 @@ import type { Line } from '../line.js'
 import { makeHttpClient } from '../make-http-client.js'
 import { NotAsked } from '../not-asked.js'
 import { Selection } from '../read-manifest.js'
-import type { RegistryMemory, RegistryObject, RegistryObjectRef, RegistryUpstream } from '../registry-upstream.js'
+import type {
+  RegistryImage,
+  RegistryMemory,
+  RegistryObject,
+  RegistryObjectRef,
+  RegistryUpstream,
+} from '../registry-upstream.js'
 import type { FileBody, FileRequest, Listing, PullLimit } from '../upstream.js'
 import { noUpstreamCounters } from '../upstream-counters.js'
 import type { UpstreamOptions } from '../upstream-options.js'
 import { Authenticator } from './authenticator.js'
 import { type Credentials, credentialsFrom } from './credentials.js'
 import { ImageResolver, type ResolvedImage } from './image-resolver.js'
-import { type FollowedTag, OfferMaker } from './offer.js'
+import { type FollowedTag, OfferMaker, statementOf } from './offer.js'
 import { PullAllowance } from './pull-allowance.js'
 import { type Asking, RegistryClient } from './registry-client.js'
 import { parseWhereabouts } from './whereabouts.js'
@@ -292,6 +298,25 @@ export class DockerUpstream implements UnguardedUpstream {
     })
   }
 
+  async #image(
+    { digest, repository, tag }: Parameters<RegistryUpstream['image']>[0],
+    asking: Asking,
+  ): Promise<RegistryImage | undefined> {
+    const found = digest ?? (await this.#digestOf(repository, tag ?? 'latest', asking))
+    if (found === undefined) return undefined
+    const resolved = await this.#resolver.resolve(repository, found, asking)
+    const tags = tag === undefined ? [] : [tag]
+    const { config, configDigest, layers, manifestDigest } = resolved
+    const manifest = await this.#resolver.manifestObject(repository, manifestDigest, asking)
+    const mapped = mapDockerImage({ localName: localNameOf(this.#host, repository), tags, layers, config })
+    return {
+      manifest,
+      configDigest,
+      config,
+      layers: mapped.map((image) => ({ digest: image.layer.digest, statement: statementOf(repository, image) })),
+    }
+  }
+
   #makeRegistry(): RegistryUpstream {
     const client = this.#registryClient
     const pullsAny = this.#options.pull === 'any'
@@ -312,6 +337,7 @@ export class DockerUpstream implements UnguardedUpstream {
       async getManifest(repository, reference, signal): Promise<RegistryObject | undefined> {
         return (await client.getManifest(repository, reference, asClient(signal)))?.object
       },
+      image: (reference, signal) => this.#image(reference, asClient(signal)),
       listTags: (repository, signal) => client.listTags(repository, asClient(signal)),
       async headBlob(repository, digest, signal) {
         return parseRegistryDigest(digest) && (await client.headBlob(repository, digest, asClient(signal)))

@@ -31,6 +31,10 @@ export interface ResolvedImage {
   /** Base first. */
   readonly layers: readonly Descriptor[]
   readonly config: JsonObject
+  /** The digest of the config; of schema 1, which has none, that of what we made of it. */
+  readonly configDigest: string
+  /** Of the manifest for our platform, whatever led to it. */
+  readonly manifestDigest: string
 }
 
 type Manifest = RegistryManifest & ManifestIdentity
@@ -64,13 +68,22 @@ export class ImageResolver {
     const manifest = await this.#platformManifest(repository, digest, asking)
     if (manifest.kind === 'schema1') {
       const layers = await this.#withSizes(repository, manifest.layers, asking)
-      return { repository, digest, layers, config: manifest.config }
+      const configDigest = sha256Digest(Buffer.from(JSON.stringify(manifest.config)))
+      return { repository, digest, layers, config: manifest.config, configDigest, manifestDigest: manifest.digest }
     }
     const { config, layers } = manifest
     if (!isImageConfigType(config.mediaType)) throw unusable(`is no image, but ${brief(config.mediaType)}`)
     if (config.sizeBytes > MAX_REGISTRY_JSON_BYTES) throw unusable(`has a config of ${config.sizeBytes} bytes`)
     const bytes = await this.#config(repository, config, asking)
-    return { repository, digest, layers, config: parseImageConfig(bytes) }
+    const found = { configDigest: config.digest, manifestDigest: manifest.digest }
+    return { repository, digest, layers, config: parseImageConfig(bytes), ...found }
+  }
+
+  /** The bytes of a manifest that was resolved. */
+  async manifestObject(repository: string, digest: string, asking: Asking): Promise<RegistryObject> {
+    const object = (await this.#recall(digest)) ?? (await this.#fetchManifest(repository, digest, asking))?.object
+    if (!object) throw misbehaved(repository, `has no manifest ${digest} any more`)
+    return object
   }
 
   /** Hands on what was fetched by other ways. */

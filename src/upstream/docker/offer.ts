@@ -70,7 +70,7 @@ export class OfferMaker {
         const { uuid } = layer.manifest
         const isTop = uuid === top
         if (statements.has(uuid) && !(isTop && !tops.has(uuid))) continue
-        statements.set(uuid, this.#statement(family.image.repository, layer))
+        statements.set(uuid, statementOf(family.image.repository, layer))
         if (isTop) tops.add(uuid)
       }
     }
@@ -113,12 +113,16 @@ export class OfferMaker {
       ? `the upstream would have more than ${IMAGES_LIMIT} images`
       : undefined
   }
+}
 
-  #statement(repository: string, { layer, manifest, needsRecompression, unpackedSha256 }: LayerImage): Statement {
-    const whereabouts = [formatWhereabouts({ repository, digest: layer.digest, urls: layer.urls ?? [] })]
-    if (!needsRecompression || unpackedSha256 === undefined) return { manifest, whereabouts }
-    return { manifest, whereabouts, needsRecompression, unpackedSha256 }
-  }
+/** What is said of one layer, and where its file is. */
+export function statementOf(
+  repository: string,
+  { layer, manifest, needsRecompression, unpackedSha256 }: LayerImage,
+): Statement {
+  const whereabouts = [formatWhereabouts({ repository, digest: layer.digest, urls: layer.urls ?? [] })]
+  if (!needsRecompression) return { manifest, whereabouts }
+  return { manifest, whereabouts, needsRecompression, ...(unpackedSha256 !== undefined && { unpackedSha256 }) }
 }
 
 function familiesOf(followed: readonly FollowedTag[]): Iterable<Family> {
