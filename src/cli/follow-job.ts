@@ -43,7 +43,9 @@ export async function followJob(
   }
   if (last && last.state !== 'running') return endOf(last, json, write)
   if (stop.aborted) {
-    throw new CommandFailure(`the mirror goes on; to look again: imgapi-mirror jobs ${job.id} --follow`)
+    // Behind the ^C that a terminal shows.
+    if (terminal && !json) write('\n')
+    throw new CommandFailure(`the mirror goes on; to look again: imgapi-mirror jobs ${job.id.slice(0, 8)} --follow`)
   }
   throw new CommandFailure(`the mirror went away, and what has become of job ${job.id} with it`)
 }

@@ -10,6 +10,8 @@ const MOST_NAME = 60
 /** In a job of more items than these, only what failed, or ended with another note than it began with, is told item by item. */
 const FEW_ITEMS = 40
 const BAR_WIDTH = 20
+/** On a terminal of fewer columns, uuids and sizes give way to names and times. */
+const NARROW = 100
 /** How often a log hears of work in which nothing ends. */
 const PLAIN_INTERVAL_MS = 10_000
 
@@ -52,7 +54,7 @@ export class Progress {
     const running = [...this.#running.values()]
     const lines = running.slice(0, MOST_DRAWN).map(({ item, pace }) => {
       const facts = describeBytes(item.doneBytes, item.sizeBytes, pace.bytesPerSecond, columns)
-      const name = printable(nameOf(item))
+      const name = printable(columns < NARROW ? (item.note ?? item.name) : nameOf(item))
       const room = Math.min(MOST_NAME, Math.max(8, columns - facts.length - 3))
       return `${[...name].length > room ? `${[...name].slice(0, room - 1).join('')}…` : name.padEnd(room)}  ${facts}`
     })
@@ -100,7 +102,7 @@ function describeBytes(
   bytesPerSecond: number | undefined,
   columns = Number.POSITIVE_INFINITY,
 ): string {
-  const isNarrow = columns < 100
+  const isNarrow = columns < NARROW
   const parts: string[] = []
   if (totalBytes) parts.push(`${Math.min(100, Math.floor((100 * doneBytes) / totalBytes))}%`.padStart(4))
   if (!totalBytes) parts.push(formatSize(doneBytes))

@@ -170,14 +170,14 @@ describe('a command', () => {
       // As soon as something is drawn.
       write: () => stop.abort('SIGINT'),
     })
-    const again = /^imgapi-mirror: the mirror goes on; to look again: imgapi-mirror jobs ([0-9a-f-]{36}) --follow\n$/
+    const again = /^imgapi-mirror: the mirror goes on; to look again: imgapi-mirror jobs ([0-9a-f]{8}) --follow\n$/
     expect(left.code).toBe(1)
     expect(left.err).toMatch(again)
 
     const id = again.exec(left.err)![1]!
     expect(JSON.parse((await ask(`jobs ${id} -j`)).out)).toMatchObject({ state: 'running' })
     release.resolve()
-    const followed = await ask(`jobs ${id.slice(0, 18)} --follow`)
+    const followed = await ask(`jobs ${id} --follow`)
     expect(followed.out).toContain(`import of image ${LINUX}: done, 1 of 1`)
     expect(followed.code).toBe(0)
     await ask(`delete ${LINUX}`)
