@@ -1,4 +1,5 @@
 import http from 'node:http'
+import https from 'node:https'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
@@ -10,11 +11,12 @@ import { hashToken, makeToken } from '../../../src/parts/access-token.js'
 import { silentLog } from '../../../src/parts/log.js'
 import { MemoryMirror } from '../../support/memory-mirror.js'
 import { temporaryDirectory } from '../../support/temporary.js'
+import { makeCertificates } from '../../support/upstreams/certificates.js'
 
 const TOKEN = makeToken()
 
-async function serveOperator(access: Partial<OperatorAccess> = {}, address = '127.0.0.1:0') {
-  const app = makeOperatorApp({
+function makeApp(access: Partial<OperatorAccess>) {
+  return makeOperatorApp({
     mirror: new MemoryMirror(),
     log: silentLog,
     version: '1.2.3',
@@ -25,7 +27,10 @@ async function serveOperator(access: Partial<OperatorAccess> = {}, address = '12
     operations: { jobs: new Jobs({ log: silentLog }) } as never,
     access: { ...LOCAL_ONLY, ...access },
   })
-  const listener = await listen(address, app.callback())
+}
+
+async function serveOperator(access: Partial<OperatorAccess> = {}, address = '127.0.0.1:0') {
+  const listener = await listen(address, makeApp(access).callback())
   onTestFinished(() => listener.close(0))
   return listener.url
 }
@@ -109,4 +114,27 @@ it.skipIf(!elsewhere)('is closed to other machines, except for the bearer of the
   expect(await ask(`${url}/api/jobs`, { host: 'localhost' })).toBe(401)
   expect(await ask(`${url}/api/jobs`, { authorization: `Bearer ${TOKEN}` })).toBe(200)
   expect(await ask(`${url}/healthz`)).toBe(200)
+})
+
+it.skipIf(!elsewhere)('lets in who has a certificate of the right authority, and knows them by its name', async () => {
+  const [ours, others] = [await makeCertificates(), await makeCertificates()]
+  const app = makeApp({ takesCertificates: true })
+  const listener = await listen({ address: `${elsewhere}:0`, ...ours.server, clientCa: ours.ca }, app.callback())
+  onTestFinished(() => listener.close(0))
+  const askWith = async (path: string, client?: { cert: string; key: string }, headers = {}) =>
+    await new Promise<number>((resolve, reject) => {
+      const options = { ...client, headers, rejectUnauthorized: false, agent: false as const }
+      const request = https.request(`${listener.url}${path}`, options, (response) => {
+        response.resume()
+        response.on('end', () => resolve(response.statusCode!))
+      })
+      request.on('error', reject)
+      request.end()
+    })
+  expect(await askWith('/api/jobs', ours.client)).toBe(200)
+  expect(await askWith('/api/jobs', others.client)).toBe(401)
+  expect(await askWith('/api/jobs')).toBe(401)
+  expect(await askWith('/healthz')).toBe(200)
+  // A browser shows its certificate to whatever page asks.
+  expect(await askWith('/api/jobs', ours.client, { origin: 'https://evil.example' })).toBe(403)
 })
