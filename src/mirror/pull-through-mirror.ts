@@ -29,6 +29,7 @@ import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import { keptFiles, Ledger } from './ledger.js'
 import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
+import { Adoption } from './operations/adoption.js'
 import { KnownImages } from './operations/known-images.js'
 import type { Operations } from './operations/operations.js'
 import { Pins } from './operations/pins.js'
@@ -552,6 +553,14 @@ export class PullThroughMirror implements Mirror {
       pulls: new Pulls({ ...ours, images, isOffline, blobOf, held, make, fly: (...file) => this.#fly(...file) }),
       removals: new Removals({ ...ours, images, room: this.#keeping.room }),
       verification: new Verification({ ...ours, images }),
+      adoption: new Adoption({
+        ...ours,
+        images,
+        blobOf,
+        room: this.#keeping.room,
+        foreign: store.foreign,
+        hold: (image) => this.#hold(image),
+      }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
     }
   }

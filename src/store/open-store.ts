@@ -8,6 +8,7 @@ import { DiskImageStore } from './disk-image-store.js'
 import { DiskLedgerStore } from './disk-ledger-store.js'
 import { DiskRegistryStore } from './disk-registry-store.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
+import { foreignDirectory } from './foreign-directory.js'
 import { PinFile } from './pin-file.js'
 import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
@@ -87,6 +88,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       scrub,
       ledger,
       pins,
+      foreign: foreignDirectory,
       complaints: () => data.complaints(),
       close: closeAll,
     }

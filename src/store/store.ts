@@ -1,5 +1,6 @@
 import type { BlobStore } from './blob-store.js'
 import type { ClaimStore } from './claim-store.js'
+import type { ForeignStore } from './foreign-store.js'
 import type { IconStore, ImageStore } from './image-store.js'
 import type { LedgerStore } from './ledger-store.js'
 import type { PinStore } from './pin-store.js'
@@ -18,6 +19,8 @@ export interface Store {
   /** What happened. */
   readonly ledger: LedgerStore
   readonly pins: PinStore
+  /** What is not ours. */
+  readonly foreign: ForeignStore
   /**
    * Why the data directory cannot be used as it is now, for operators; empty when it can. A full disk is no reason: what is held
    * is served all the same.

@@ -1,4 +1,5 @@
 import type { Jobs } from '../jobs.js'
+import type { Adoption } from './adoption.js'
 import type { KnownImages } from './known-images.js'
 import type { Pins } from './pins.js'
 import type { Pulls } from './pulls.js'
@@ -14,6 +15,7 @@ export interface Operations {
   readonly pulls: Pulls
   readonly removals: Removals
   readonly verification: Verification
+  readonly adoption: Adoption
   readonly upstreams: UpstreamQuestions
 }
 

@@ -1,3 +1,4 @@
+import { adopt } from './adopt.js'
 import { cancelJob } from './cancel-job.js'
 import { checkUpstreams } from './check-upstreams.js'
 import type { Endpoint } from './define-endpoint.js'
@@ -34,4 +35,5 @@ export const ENDPOINTS: readonly Endpoint[] = [
   scrub,
   refresh,
   checkUpstreams,
+  adopt,
 ]

@@ -2,7 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { ENDPOINTS } from '../../../../src/http/operator/api/endpoints.js'
-import type { JobDetails, JobSummary } from '../../../../src/mirror/jobs.js'
+import { type JobDetails, type JobSummary, Jobs } from '../../../../src/mirror/jobs.js'
+import { Adoption } from '../../../../src/mirror/operations/adoption.js'
 import type {
   AncestryAnswer,
   ImageDetails,
@@ -12,6 +13,7 @@ import type {
   UpstreamCheck,
   VacuumAnswer,
 } from '../../../../src/mirror/operations/image-answers.js'
+import { silentLog } from '../../../../src/parts/log.js'
 import { blobPath, flipBit } from '../../../mirror/keeping/damage.js'
 import { PausedFile } from '../../../mirror/paused-upstream.js'
 import { makeImage, sha256, uuidOf } from '../../../support/made-up-images.js'
@@ -271,6 +273,15 @@ it('asks upstreams now, and says what is new', async () => {
   expect(await checked()).toMatchObject({ ok: false, protocol: null, error: expect.stringContaining('u') })
   const failed = await ask<RefreshAnswer>(url, 'POST', '/api/refresh')
   expect(failed.body.upstreams).toMatchObject([{ ok: false, images: 4, added: 0, withdrawn: 0 }])
+})
+
+it('adopts for whoever is on this machine alone', async () => {
+  const { operatorUrl, dataDirectory } = await startMirror()
+  const { body } = await ask<JobSummary>(operatorUrl, 'POST', '/api/adopt', { path: dataDirectory })
+  expect((await follow(operatorUrl, body)).at(-1)).toMatchObject({ result: { found: 0, refused: 0 } })
+  const jobs = new Jobs({ log: silentLog })
+  const adoption = new Adoption({ jobs } as never)
+  expect(() => adoption.start('/', { name: 'eve', isLocal: false })).toThrow(/for whoever is on it/)
 })
 
 // At the end, when all of the above have asked.
