@@ -235,12 +235,15 @@ describe('a client that goes on with a layer', () => {
   it('gets the rest only of what it has the beginning of', async () => {
     const { mirror } = await makeRig()
     const range = { range: 'bytes=1000-' }
-    for (let times = 0; times < 2; times++) {
-      const rest = await ask(mirror, blobPathOf(base), { ...range, 'if-range': `"${base.digest}"` })
-      expect([rest.status, rest.bytes?.equals(base.bytes.subarray(1000))]).toEqual([206, true])
-      const whole = await ask(mirror, blobPathOf(base), { ...range, 'if-range': '"sha256:other"' })
-      expect([whole.status, whole.bytes?.equals(base.bytes)]).toEqual([200, true])
-    }
+    const current = { ...range, 'if-range': `"${base.digest}"` }
+    // Not held yet: nothing vouches for the beginning.
+    const cold = await ask(mirror, blobPathOf(base), current)
+    expect([cold.status, cold.bytes?.equals(base.bytes)]).toEqual([200, true])
+    await landed(mirror)
+    const rest = await ask(mirror, blobPathOf(base), current)
+    expect([rest.status, rest.bytes?.equals(base.bytes.subarray(1000))]).toEqual([206, true])
+    const whole = await ask(mirror, blobPathOf(base), { ...range, 'if-range': '"sha256:other"' })
+    expect([whole.status, whole.bytes?.equals(base.bytes)]).toEqual([200, true])
   })
 
   it('starts over after wrong bytes: they never come to an end, and nothing is put behind them', async () => {
