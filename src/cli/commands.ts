@@ -1,3 +1,4 @@
+import { registerAdopt } from './adopt.js'
 import { registerAncestry } from './ancestry.js'
 import { registerAvail } from './avail.js'
 import type { Register } from './command.js'
@@ -32,5 +33,6 @@ export const COMMANDS: readonly Register[] = [
   registerScrub,
   registerRefresh,
   registerJobs,
+  registerAdopt,
   registerCompletion,
 ]

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -181,6 +181,26 @@ describe('a command', () => {
     expect(followed.out).toContain(`import of image ${LINUX}: done, 1 of 1`)
     expect(followed.code).toBe(0)
     await ask(`delete ${LINUX}`)
+  })
+
+  it('takes in a directory, and names what it did not take', async () => {
+    const found = await mkdtemp(join(tmpdir(), 'imgapi-mirror-found-'))
+    const good = makeImage({ name: 'found' }, bytesOf(7, 5000))
+    const bad = makeImage({ name: 'spoilt' }, bytesOf(8, 6000))
+    for (const [{ manifest, files }, bytes] of [
+      [good, good.files[0]!],
+      [bad, bytesOf(9, 6000)],
+    ] as const) {
+      expect(files).toHaveLength(1)
+      await writeFile(join(found, `${String(manifest.name)}.imgmanifest`), JSON.stringify(manifest))
+      await writeFile(join(found, `${String(manifest.name)}.zfs`), bytes)
+    }
+    const { code, out } = await ask(`adopt ${found}`)
+    expect(out).toMatch(/^done .*found 1\.0\.0/m)
+    expect(out).toMatch(/^failed .*spoilt 1\.0\.0/m)
+    expect(out).toContain('1 image taken in (4.9 KiB), 0 held already, 1 not taken\n')
+    expect(code).toBe(1)
+    await rm(found, { recursive: true })
   })
 
   it('stops work when it is told to', async () => {
