@@ -192,11 +192,12 @@ export interface BlobStore extends Audited {
   /** Room for new blobs: what the disk has free, without what flights under way are promised and a small reserve. */
   freeBytes(): Promise<number>
   /**
-   * Lets go of a blob. Answers false, and does nothing, while it is open for reading or when it is not kept here.
+   * Lets go of a blob. Answers false, and does nothing, while it is open for reading or when it is not kept here, or when
+   * `isNeeded` says so: it is asked at the last moment, when nothing can come between its answer and the end.
    * Durable when it resolves; after a crash before that it may be here still, whole.
    * @throws MirrorError STORE_BROKEN when the disk refuses.
    */
-  letGo(sha256: string): Promise<boolean>
+  letGo(sha256: string, isNeeded?: () => boolean): Promise<boolean>
   /**
    * When it was last opened, or kept, ms since 1970. Survives restarts; after a crash it may be up to a minute early.
    */

@@ -225,10 +225,10 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
-  async letGo(sha256: string): Promise<boolean> {
+  async letGo(sha256: string, isNeeded: () => boolean = () => false): Promise<boolean> {
     return await this.#naming.run(async () => {
       const row = this.#rowOf(sha256)
-      if (!row || this.#readers.has(sha256)) return false
+      if (!row || this.#readers.has(sha256) || isNeeded()) return false
       // Out of the table first, so that nobody opens it while it goes.
       this.#dropFromMemory(sha256)
       try {

@@ -517,6 +517,13 @@ export function blobStoreContract(
         expect((await readBlob(store, sha256))?.equals(bytes)).toBe(true)
       })
 
+      it('does not when it turns out to be needed at the last moment', async () => {
+        await receive(store, expectedOf(bytes, 'sha1'), bytes)
+        expect(await store.letGo(sha256, () => true)).toBe(false)
+        expect((await readBlob(store, sha256))?.equals(bytes)).toBe(true)
+        expect(await store.letGo(sha256, () => false)).toBe(true)
+      })
+
       it('does not while somebody reads, not even if they are just beginning to', async () => {
         await receive(store, expectedOf(bytes, 'sha1'), bytes)
         const opening = store.open(sha256)

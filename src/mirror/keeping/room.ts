@@ -236,7 +236,10 @@ export class Room {
       catalogue.letGo(held.manifest.uuid)
     }
     let leftCount = 0
-    for (const sha256 of sha256s) if (await store.blobs.letGo(sha256)) leftCount++
+    // An image of our own may have come to be of the same bytes meanwhile.
+    const isOwn = (sha256: string) =>
+      [...store.images.all()].some((image) => image.publication && image.files.some((file) => file.sha256 === sha256))
+    for (const sha256 of sha256s) if (await store.blobs.letGo(sha256, () => isOwn(sha256))) leftCount++
     if (leftCount === sha256s.length) return true
     // Somebody is reading: the image stays what it was. With some of its files gone, it is only what is left of it.
     if (held && leftCount === 0) await this.#takeBack(held)

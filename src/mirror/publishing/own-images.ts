@@ -44,6 +44,8 @@ export interface Change {
 export class OwnImages {
   readonly #options: OwnImagesOptions
   readonly #changing = new OneAtATime()
+  /** Files that come, and files that leave: the same bytes may do both. */
+  readonly #moving = new OneAtATime()
 
   constructor(options: OwnImagesOptions) {
     this.#options = options
@@ -202,12 +204,17 @@ export class OwnImages {
     await this.letGoOf(removed.files.map(({ sha256 }) => sha256))
   }
 
+  /** Runs `work` while no file is let go of here: between a file's being kept and its being held open, above all. */
+  undisturbed<Value>(work: () => Promise<Value>): Promise<Value> {
+    return this.#moving.run(work)
+  }
+
   /** Lets go of blobs that no image needs any more. One that is being read stays, and is the first to make room. */
   async letGoOf(sha256s: readonly string[]): Promise<void> {
     const { log, store } = this.#options
     for (const sha256 of sha256s) {
       try {
-        if (!this.#isNeeded(sha256)) await store.blobs.letGo(sha256)
+        await this.undisturbed(() => store.blobs.letGo(sha256, () => this.#isNeeded(sha256)))
       } catch (error) {
         // The image is changed all the same; the room comes back when some is needed.
         log.error({ sha256, err: error }, 'a file that no image needs any more could not be let go of')

@@ -333,7 +333,12 @@ export class Publisher implements Publishing {
   ): Promise<Manifest> {
     const { room, store } = this.#options
     const open = (sha256: string) => store.blobs.open(sha256)
-    const { fingerprint, lease } = await receiveUpload(upload, { room, open, closing: this.#closing.signal })
+    const { fingerprint, lease } = await receiveUpload(upload, {
+      room,
+      open,
+      undisturbed: (work) => this.#own.undisturbed(work),
+      closing: this.#closing.signal,
+    })
     const { author } = options
     const location = `uploaded by ${author.user} from ${author.client}`
     const { sha1, sha256, sizeBytes } = fingerprint
@@ -374,17 +379,16 @@ export class Publisher implements Publishing {
     lease: { close(): Promise<void> },
   ): Promise<Manifest> {
     const { log } = this.#options
-    let isRefused = true
     try {
       const manifest = await this.#own.putFile(uuid, options, file)
-      isRefused = false
       const { sha256 } = file.held
       const facts = { ...factsOf(options.author), uuid, sha256, sizeBytes: file.wire.size }
       log.info(facts, `image ${uuid} has a file of ${file.wire.size} bytes`)
       return manifest
     } finally {
       await lease.close()
-      if (isRefused) await this.#own.letGoOf([file.held.sha256])
+      // It was refused, or another file has taken its place while we held it.
+      await this.#own.letGoOf([file.held.sha256])
     }
   }
 

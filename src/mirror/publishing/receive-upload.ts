@@ -19,6 +19,8 @@ export interface Received {
 export interface ReceivingOptions {
   readonly room: Pick<Room, 'receive' | 'makeRoom'>
   readonly open: (sha256: string) => Promise<OpenBlob | undefined>
+  /** Runs `work` while no file is let go of because its image is. */
+  readonly undisturbed: <Value>(work: () => Promise<Value>) => Promise<Value>
   /** Aborts when the mirror closes. */
   readonly closing: AbortSignal
 }
@@ -64,8 +66,11 @@ export async function receiveUpload(upload: Upload, options: ReceivingOptions): 
     if (foundMd5 !== contentMd5) {
       throw new MirrorError('DOWNLOAD_REFUSED', `Content-MD5 '${contentMd5}' didn't match '${foundMd5}'`)
     }
-    const fingerprint = await partial.keep()
-    const lease = await options.open(fingerprint.sha256)
+    // The same bytes may be those of an image that is deleted at this moment.
+    const { fingerprint, lease } = await options.undisturbed(async () => {
+      const kept = await partial.keep()
+      return { fingerprint: kept, lease: await options.open(kept.sha256) }
+    })
     if (lease) return { fingerprint, lease }
     throw new MirrorError(
       'STORE_FULL',

@@ -6,6 +6,7 @@ import { isActivated } from '../../images/image-record.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import type { Log } from '../../parts/log.js'
+import { SingleFlight } from '../../parts/single-flight.js'
 import type { Upstream } from '../../upstream/upstream.js'
 import type { ImportStatus } from '../mirror.js'
 import type { ChangeOptions } from '../publishing.js'
@@ -48,6 +49,8 @@ export class RemoteImports {
   readonly #options: RemoteImportsOptions
   /** By the uuid of the image that was asked for. */
   readonly #underWay = new Map<Uuid, Job>()
+  /** Images that several imports build on are brought by one of them. */
+  readonly #bringing = new SingleFlight<Uuid, void>()
   readonly #remembered = new LRUCache<Uuid, Job>({ max: REMEMBERED })
   /** Being looked into, and not jobs yet. */
   #starting = 0
@@ -138,7 +141,7 @@ export class RemoteImports {
     try {
       for (const [index, statement] of chain.entries()) {
         job.status = { ...job.status, current: statement.manifest.uuid, imported: index }
-        await this.#importOne(upstream, statement, options)
+        await this.#bringing.do(statement.manifest.uuid, () => this.#importOne(upstream, statement, options))
         log.info(facts, `imported image ${statement.manifest.uuid}, ${index + 1} of ${images.length}`)
       }
       job.status = { ...job.status, state: 'done', current: undefined, imported: images.length, endedMs: Date.now() }
@@ -157,6 +160,8 @@ export class RemoteImports {
     const { activate, closing, importFile, importManifest, own } = this.#options
     const { uuid } = statement.manifest
     closing.throwIfAborted()
+    const here = own.get(uuid)
+    if (here && isActivated(here.publication.record)) return
     if (!this.#isToGoOn(uuid)) await importManifest(statement, options, upstream.url)
     if (!own.get(uuid)?.files.length) await importFile(upstream, statement, options)
     closing.throwIfAborted()

@@ -212,6 +212,35 @@ describe('a file that is uploaded', () => {
     expect((await rig.read(uuid(1))).equals(same)).toBe(true)
   })
 
+  it('of many at once for one image leaves nothing of the others', async () => {
+    const { rig, publishing } = await makeRig()
+    const files = Array.from({ length: 6 }, () => randomBytes(200 * KIB))
+    await Promise.all(files.map((bytes) => publishing.addFile(uuid(1), rig.upload(bytes), by)))
+    const winner = files.find((bytes) => rig.blobs().includes(sha256Of(bytes)))!
+    expect(rig.blobs()).toEqual([sha256Of(winner)])
+    expect((await rig.read(uuid(1))).equals(winner)).toBe(true)
+  })
+
+  it('stays when another image with the same bytes is deleted at that moment', async () => {
+    const { rig, publishing } = await makeRig()
+    const same = randomBytes(64 * KIB)
+    for (let round = 0; round < 20; round++) {
+      const [old, anew] = [uuid(100 + round), uuid(200 + round)]
+      await rig.publish(old, same)
+      await publishing.import(anew, manifestOf(anew), by)
+      const body = openBody(same.subarray(0, KIB))
+      const sending = publishing.addFile(anew, rig.upload(body, { sizeBytes: same.length }), by)
+      body.end(same.subarray(KIB))
+      // Sometimes before it is kept, sometimes after.
+      for (let turn = 0; turn < round * 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+      await Promise.all([sending, publishing.delete(old, { ...by, forceAllChannels: false })])
+      await publishing.activate(anew, by)
+      expect((await rig.read(anew)).equals(same)).toBe(true)
+      await publishing.delete(anew, { ...by, forceAllChannels: false })
+      expect(rig.blobs()).toEqual([])
+    }
+  })
+
   it("is nobody's when its image is deleted while it comes", async () => {
     const { rig, publishing } = await makeRig()
     const bytes = randomBytes(2 * KIB)

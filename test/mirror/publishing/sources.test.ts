@@ -123,6 +123,15 @@ describe('an image brought from another server', () => {
     expect(server.requests.filter(({ url }) => url.endsWith('/file'))).toHaveLength(2)
   })
 
+  it('shares what it builds on with others that are brought at the same time', async () => {
+    const base = makeImage()
+    const leaves = [1, 2, 3, 4].map((index) => makeImage({ name: `leaf-${index}`, origin: uuidOf(base) }))
+    const { rig, ended, server } = await makeRig([base, ...leaves])
+    const jobs = await Promise.all(leaves.map((leaf) => rig.publishing.importRemote(idOf(leaf), server.url, by)))
+    for (const { jobUuid } of jobs) expect(await ended(jobUuid)).toMatchObject({ state: 'done', error: undefined })
+    expect(server.requests.filter(({ url }) => url.endsWith(`${uuidOf(base)}/file`))).toHaveLength(1)
+  })
+
   it('is refused when something it builds on is missing there, inactive, or a ring', async () => {
     const lost = makeImage({ origin: uuid(77) })
     const inactive = makeImage({ state: 'disabled', disabled: true })
