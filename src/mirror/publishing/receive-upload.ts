@@ -99,9 +99,9 @@ async function absorb(
       const endBytes = partial.receivedBytes + chunk.length
       if (endBytes > (sizeBytes ?? MAX_FILE_BYTES)) throw refusedAsTooLong(sizeBytes, endBytes)
       if (sizeBytes === undefined && endBytes > roomyBytes) {
-        roomyBytes = endBytes + ROOM_STEP_BYTES
-        // Other images may leave for it; when none can, the disk has the last word.
-        if (!(await room.makeRoom(ROOM_STEP_BYTES)) && !(await room.makeRoom(chunk.length))) throw noRoom()
+        // Other images may leave for it. Where so much does not fit, every piece is asked for alone.
+        if (await room.makeRoom(ROOM_STEP_BYTES)) roomyBytes = endBytes + ROOM_STEP_BYTES
+        else if (!(await room.makeRoom(chunk.length))) throw noRoom()
       }
       onBytes(chunk)
       await append(partial, chunk, room)

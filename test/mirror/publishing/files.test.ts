@@ -258,7 +258,8 @@ describe('a file that is uploaded', () => {
     await rig.publish(uuid(2), randomBytes(200 * KIB))
     for (const isAnnounced of [true, false]) {
       const bytes = randomBytes(200 * KIB)
-      const body = isAnnounced ? bytes : Readable.from([bytes], { objectMode: false })
+      const pieces = Array.from({ length: 20 }, (_, index) => bytes.subarray(index * 10 * KIB, (index + 1) * 10 * KIB))
+      const body = isAnnounced ? bytes : Readable.from(pieces, { objectMode: false })
       await expect(publishing.addFile(uuid(1), rig.upload(body), by)).rejects.toMatchObject({ code: 'STORE_FULL' })
     }
     await publishing.addFile(uuid(1), rig.upload(randomBytes(90 * KIB)), by)
