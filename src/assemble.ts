@@ -104,7 +104,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       },
       publishing: {
         mode: config.mode,
-        sources: clientSources({ config, log, environment, version, counters, totalBandwidth }),
+        sources: clientSources({ config, instance, log, environment, version, counters, totalBandwidth }),
       },
       counters,
       log,

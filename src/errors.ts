@@ -26,6 +26,8 @@ export type FailureCode =
   | 'MANIFEST_INVALID'
   /** An upstream could not be reached, or fell silent. Trying again later may help. */
   | 'UPSTREAM_UNREACHABLE'
+  /** Whoever asks is whom we are asking for it ourselves: each would wait for the other. */
+  | 'LOOP_DETECTED'
   /** An upstream answered, but not with what it promised or what its protocol demands. */
   | 'UPSTREAM_MISBEHAVED'
   /** The data directory has no room left for what was to be kept. */

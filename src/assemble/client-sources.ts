@@ -17,6 +17,8 @@ export interface ClientSourcesOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly counters: UpstreamCounters
   readonly totalBandwidth: Bandwidth
+  /** How we name ourselves in Via. */
+  readonly instance: string
   readonly log: Log
   readonly version: string
 }
@@ -44,7 +46,7 @@ export function clientSources(given: ClientSourcesOptions): PublishingRules['sou
 
 function optionsFor(
   url: URL,
-  { config, counters, environment, log, totalBandwidth, version }: ClientSourcesOptions,
+  { config, counters, environment, instance, log, totalBandwidth, version }: ClientSourcesOptions,
 ): UpstreamOptions {
   const known = config.upstreams.find((upstream) => upstream.url.origin === url.origin)
   return {
@@ -70,6 +72,7 @@ function optionsFor(
     totalBandwidth,
     counters,
     environment,
+    instance,
     log,
     version,
   }

@@ -33,6 +33,7 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   UNAUTHORIZED: { status: 401, code: 'UnauthorizedError' },
   MANIFEST_INVALID: { status: 422, code: 'ValidationFailed' },
   UPSTREAM_UNREACHABLE: REMOTE_SOURCE,
+  LOOP_DETECTED: { status: 508, code: 'LoopDetected' },
   UPSTREAM_MISBEHAVED: REMOTE_SOURCE,
   STORE_FULL: STORAGE_IS_DOWN,
   STORE_BROKEN: STORAGE_IS_DOWN,

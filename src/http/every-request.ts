@@ -51,7 +51,7 @@ export interface EveryRequestOptions {
   /** What `x-server-name` says: the host's name. */
   readonly serverName: string
   readonly onRequest?: OnRequest | undefined
-  /** How this mirror names itself to its upstreams: a request that comes back is refused. */
+  /** How this mirror names itself in Via, to its upstreams and in its answers: a request that comes back is refused. */
   readonly instance?: string | undefined
   readonly bodyBounds?: BodyBounds | undefined
   /** Addresses and networks whose `X-Forwarded-For` is believed. */
@@ -143,12 +143,14 @@ export function stampResponseTime({ res, state }: Context): void {
   if (!res.headersSent) res.setHeader('x-response-time', Math.round(performance.now() - state.startedMs))
 }
 
-function setCommonHeaders(context: Context, { version, serverName, moreHeaders }: EveryRequestOptions): void {
+function setCommonHeaders(context: Context, { instance, version, serverName, moreHeaders }: EveryRequestOptions): void {
   context.set({
     ...moreHeaders?.(context),
     Server: `imgapi-mirror/${version}`,
     'x-request-id': context.state.requestId,
     'x-server-name': serverName,
+    // So that a mirror that asks us knows us again where it is asked through us.
+    ...(instance !== undefined && { Via: `1.1 ${instance}` }),
   })
 }
 
@@ -249,7 +251,7 @@ function answerFailure(context: Context, error: unknown, options: EveryRequestOp
   setCommonHeaders(context, options)
   context.set({ ...state.dialect?.headers })
   if (error instanceof Refusal) context.set({ ...error.headers })
-  if (status === 503 || status === 429) setRetryAfter(context, error)
+  if (status === 503 || status === 429 || status === 508) setRetryAfter(context, error)
   setFailure(context, status, body)
 }
 

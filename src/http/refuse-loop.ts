@@ -1,8 +1,6 @@
+import { hopsIn } from '../parts/hops.js'
 import { Refusal } from './answers.js'
 import type { Context } from './every-request.js'
-
-/** As mirrors name themselves in Via; whoever else stands there is no concern of ours. */
-const MIRROR = /\bimgapi-mirror-[0-9a-f]{16}\b/g
 
 /** A chain of mirrors longer than this is none that anybody meant. */
 const LONGEST_CHAIN = 16
@@ -17,7 +15,7 @@ const TELL_AGAIN_MS = 60 * 60 * 1000
 export function makeHopReader(instance: string | undefined): (context: Context) => readonly string[] {
   let toldMs = Number.NEGATIVE_INFINITY
   return (context) => {
-    const hops: readonly string[] = context.get('Via').match(MIRROR) ?? []
+    const hops = hopsIn(context.get('Via'))
     if (instance === undefined || (!hops.includes(instance) && hops.length < LONGEST_CHAIN)) return hops
     if (performance.now() - toldMs > TELL_AGAIN_MS) {
       toldMs = performance.now()

@@ -34,6 +34,9 @@ export interface FlightOptions {
   readonly backoffMs: (failures: number) => number
 }
 
+/** By then, one of two mirrors that ask each other has found somebody else, or given up. */
+const CROSSING_RETRY_MS = 1_000
+
 /** How a file came to be what it is. */
 export interface Provenance {
   /** Which bytes came from whom, in order. */
@@ -75,6 +78,7 @@ export class Flight {
   #servers: readonly KnownServer[] = []
   #contentMd5: Digest | undefined
   #delivering: string | undefined
+  #asking: Offer | undefined
   #holds = 0
   #isOver = false
   #changed: Deferred<void> = deferred()
@@ -124,6 +128,21 @@ export class Flight {
 
   get hasFailed(): boolean {
     return this.#state === 'failed'
+  }
+
+  /**
+   * Whoever comes by way of the mirror that is being asked for these very bytes would wait for us, and we for them.
+   * @param hops the mirrors that a client's request has come through.
+   * @throws MirrorError LOOP_DETECTED
+   */
+  refuseCrossing(hops: readonly string[]): void {
+    const asked = this.#asking?.upstream
+    if (this.#state !== 'receiving' || asked?.instance === undefined || !hops.includes(asked.instance)) return
+    throw new MirrorError(
+      'LOOP_DETECTED',
+      `file ${this.fileIndex} of image ${this.manifest.uuid} is being asked for at upstream ${asked.name}, which asks for it here`,
+      { retryAfterMs: CROSSING_RETRY_MS },
+    )
   }
 
   /** A client's hold on the bytes: they stay readable, whatever becomes of the file's name, until `release`. */
@@ -236,6 +255,9 @@ export class Flight {
       offers: faults.leastFaultyFirst(options.offers, (offer) => this.#faultKey(offer)),
       priority: () => this.#priority,
       signal: this.#abort.signal,
+      onAsking: (offer) => {
+        this.#asking = offer
+      },
       onBegun: ({ upstream, contentMd5 }) => {
         this.#delivering = upstream
         this.#contentMd5 ??= contentMd5

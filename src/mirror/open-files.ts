@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { abortable } from '../parts/abortable.js'
+import { currentHops } from '../parts/hops.js'
 import type { OpenBlob } from '../store/blob-store.js'
 import { FileStream } from './file-stream.js'
 import type { Flight } from './flight.js'
@@ -22,9 +23,10 @@ export function openBlob(blob: OpenBlob): OpenFile {
 /**
  * A file in flight, for a client, once somebody has begun to deliver it. `signal` aborts the waiting only.
  * @param holdbackBytes so much of the end of each stream waits for the verification of the whole; at least 1.
- * @throws what the flight fails with before that.
+ * @throws MirrorError LOOP_DETECTED for one who comes by way of whom the flight asks; what the flight fails with before that.
  */
 export async function openFlight(flight: Flight, holdbackBytes: number, signal: AbortSignal): Promise<OpenFile> {
+  flight.refuseCrossing(currentHops())
   flight.retain()
   try {
     await abortable(flight.begun, signal)

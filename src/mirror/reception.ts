@@ -40,6 +40,8 @@ export interface ReceptionOptions {
   readonly signal: AbortSignal
   readonly counters: MirrorCounters
   readonly log: Log
+  /** An upstream is asked from now on, until another is. */
+  readonly onAsking: (offer: Offer) => void
   /** An upstream has begun to deliver. */
   readonly onBegun: (answer: { readonly upstream: string; readonly contentMd5: Digest | undefined }) => void
   /** Bytes have come. */
@@ -50,6 +52,9 @@ export interface ReceptionOptions {
 
 /** How often all offers together may fail in a row, none of them bringing a byte, before a flight that has begun gives up. */
 const FUTILE_ROUNDS = 2
+
+/** One that asks to be tried again as soon as this gets a second round in any case. */
+const SOON_MS = 2_000
 
 /** What one of several connections fetches at a time. Small enough to share the work, large enough not to notice the asking. */
 const PIECE_BYTES = 8 * 1024 * 1024
@@ -99,6 +104,7 @@ export class Reception {
     for (let turn = 0; file.receivedBytes < file.sizeBytes; ) {
       const offer = offers[turn % offers.length]!
       const [before, wasPassing] = [presentBytes(file), file.isPassing]
+      this.#options.onAsking(offer)
       try {
         await this.#pull(offer)
       } catch (error) {
@@ -116,8 +122,13 @@ export class Reception {
           `upstream ${offer.upstream.name} failed with file ${this.#options.fileIndex} of image ${manifest.uuid}`,
         )
         futile = receivedBytes > before ? 0 : futile + 1
-        if (futile >= offers.length * (receivedBytes > 0 ? FUTILE_ROUNDS : 1)) throw this.#nobodyDelivers(complaints)
-        if (futile >= offers.length) await pause(this.#options.backoffMs(futile), signal)
+        const soonestMs = Math.min(...waitsOf(complaints.values()))
+        const isWorthASecond = receivedBytes > 0 || soonestMs <= SOON_MS
+        if (futile >= offers.length * (isWorthASecond ? FUTILE_ROUNDS : 1)) throw this.#nobodyDelivers(complaints)
+        if (futile >= offers.length) {
+          const backoffMs = this.#options.backoffMs(futile)
+          await pause(soonestMs <= SOON_MS ? Math.max(soonestMs, backoffMs) : backoffMs, signal)
+        }
         turn++
       }
     }
@@ -263,13 +274,18 @@ export class Reception {
     const failures = [...complaints.values()].filter((error) => error instanceof Error)
     const isSilence = failures.every((error) => isMirrorError(error, 'UPSTREAM_UNREACHABLE'))
     const isOverLimit = failures.length > 0 && failures.every((error) => isMirrorError(error) && error.isOverLimit)
-    const waits = failures.flatMap((error) => (isMirrorError(error) && error.retryAfterMs ? [error.retryAfterMs] : []))
+    const waits = waitsOf(failures)
     return new MirrorError(
       isSilence ? 'UPSTREAM_UNREACHABLE' : 'UPSTREAM_MISBEHAVED',
       `no upstream delivers file ${fileIndex} of image ${manifest.uuid}: ${failures.map(({ message }) => message).join('; ')}`,
       { cause: failures.at(-1), isOverLimit, ...(waits.length > 0 && { retryAfterMs: Math.min(...waits) }) },
     )
   }
+}
+
+/** When those who said so want to be tried again. */
+function waitsOf(errors: Iterable<unknown>): number[] {
+  return [...errors].flatMap((error) => (isMirrorError(error) && error.retryAfterMs ? [error.retryAfterMs] : []))
 }
 
 function presentBytes({ extents }: InFlightFile): number {

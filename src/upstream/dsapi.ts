@@ -62,6 +62,10 @@ export class DsapiUpstream implements UnguardedUpstream {
     this.#client = makeHttpClient(options, line)
   }
 
+  get instance(): string | undefined {
+    return this.#client.instance
+  }
+
   async listImages({ validator, signal }: { validator?: string | undefined; signal: AbortSignal }) {
     const list = await this.#getList(validator, 'background', signal)
     if (list === 'unchanged') return 'unchanged'

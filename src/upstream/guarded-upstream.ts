@@ -82,6 +82,10 @@ export class GuardedUpstream implements Upstream {
     return this.#upstream.url
   }
 
+  get instance(): string | undefined {
+    return this.#upstream.instance
+  }
+
   whyLeftOut(statement: Statement): string | undefined {
     return this.#upstream.whyLeftOut(statement)
   }

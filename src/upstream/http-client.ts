@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { isMirrorError, MirrorError } from '../errors.js'
-import { currentHops } from '../parts/hops.js'
+import { currentHops, hopsIn } from '../parts/hops.js'
 import { isJsonObject } from '../parts/json-object.js'
 import { isPublicHost } from '../parts/public-address.js'
 import { AnswerBody } from './answer-body.js'
@@ -103,6 +103,7 @@ export class HttpClient {
   readonly #options: HttpClientOptions
   readonly #line: Line
   readonly #slots: Slots
+  #instance: string | undefined
   /** A download holds one of these too, so that downloads leave a slot to questions, which are short. */
   readonly #fileSlots: Slots
 
@@ -115,6 +116,11 @@ export class HttpClient {
     this.#agents = makeAgents(name, tls, timeouts, environment, isPublicOnly ? lookupPublic : undefined)
     this.#slots = new Slots(options.connections, WAITING_LIMIT)
     this.#fileSlots = new Slots(Math.max(1, options.connections - 1), WAITING_LIMIT)
+  }
+
+  /** How the server named itself in Via when it answered last, if it is a mirror like us. */
+  get instance(): string | undefined {
+    return this.#instance
   }
 
   /** Whether files may come from there. */
@@ -183,6 +189,7 @@ export class HttpClient {
       const response = await this.#send(url, question, start)
       const header = (name: string) => firstOf(response.headers[name])
       const status = response.statusCode
+      if (url.origin === this.#options.origin) this.#instance = hopsIn(header('via')).at(-1)
       if (question.pace) question.pace.heard(status, header)
       else this.#line.heard(url.origin, status, header)
       if (question.statuses.includes(status)) return this.#answer(url, question, response, giveBack)

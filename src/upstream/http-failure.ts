@@ -34,7 +34,7 @@ export class Blame {
     return new MirrorError('UPSTREAM_UNREACHABLE', `${this.upstream}: ${this.place(url)}: ${reason}`, options)
   }
 
-  misbehaved(url: URL, reason: string, options: { cause?: unknown } = {}) {
+  misbehaved(url: URL, reason: string, options: { cause?: unknown; retryAfterMs?: number | undefined } = {}) {
     return new MirrorError('UPSTREAM_MISBEHAVED', `${this.upstream}: ${this.place(url)}: ${reason}`, options)
   }
 
@@ -44,10 +44,10 @@ export class Blame {
    */
   ofStatus(url: URL, status: number, told: { message: string | undefined; retryAfter: string | undefined }) {
     const reason = `answered ${status}${told.message ? ` (${told.message})` : ''}`
+    const retryAfterMs = parseRetryAfter(told.retryAfter)
     // Loop detected (RFC 5842, 7.2): not ill, but waiting for us.
-    if (status === 508) return this.misbehaved(url, reason)
+    if (status === 508) return this.misbehaved(url, reason, { retryAfterMs })
     if (status >= 500 || [401, 403, 407, 408, 425, 429].includes(status)) {
-      const retryAfterMs = parseRetryAfter(told.retryAfter)
       return this.unreachable(url, reason, { retryAfterMs, isOverLimit: status === 429 })
     }
     return this.misbehaved(url, reason)

@@ -53,6 +53,10 @@ export class ImgapiUpstream implements UnguardedUpstream {
     this.#chunks = new ChunkReader(this.#client, options.clock ?? systemClock)
   }
 
+  get instance(): string | undefined {
+    return this.#client.instance
+  }
+
   async listImages({ validator, signal }: { validator?: string | undefined; signal: AbortSignal }) {
     const builder = new ListingBuilder((value) => readManifest(value, this.#options))
     const budget: ByteBudget = { remainingBytes: this.#options.limits.listBytes }

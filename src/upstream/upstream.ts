@@ -128,6 +128,8 @@ export interface Upstream {
   readonly name: string
   /** Without credentials, for messages. */
   readonly url: string
+  /** How it named itself in Via when it answered last, if it is a mirror like us. */
+  readonly instance?: string | undefined
   /** Of a Docker registry: what its own clients ask for. */
   readonly registry?: RegistryUpstream | undefined
 

@@ -34,8 +34,8 @@ const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
   'ed25519-sha512': { keyType: 'ed25519', hash: undefined },
 }
 
-/** `/NAME/keys/FINGERPRINT`, as cloudapi has it. */
-const KEY_PATH = /^\/([^/]+)\/keys\/([^/]+)$/
+/** `/NAME/keys/FINGERPRINT`, as cloudapi has it. A SHA256 fingerprint may have slashes in it. */
+const KEY_PATH = /^\/([^/]+)\/keys\/(.+)$/
 
 /**
  * Who signed a request, in the scheme of draft-cavage-http-signatures as the reference knows it: over the Date header (or

@@ -32,6 +32,7 @@ const ANSWERS: Record<FailureCode, RegistryAnswer> = {
   // Of what a registry has: no fault of the client's.
   MANIFEST_INVALID: UNAVAILABLE,
   UPSTREAM_UNREACHABLE: UNAVAILABLE,
+  LOOP_DETECTED: { status: 508, code: 'UNAVAILABLE' },
   UPSTREAM_MISBEHAVED: UNAVAILABLE,
   STORE_FULL: NO_STORAGE,
   STORE_BROKEN: NO_STORAGE,

@@ -92,6 +92,13 @@ describe('a signature', () => {
     expect(verify(users, signedDate(other, ed25519, { algorithm: 'ed25519', date: DATE }))).toBeUndefined()
     const bobs = bob.keys[2]!.fingerprints[0]
     expect(verify(users, signedDate(bobs, ed25519, { algorithm: 'ed25519', date: DATE }))).toBeUndefined()
+    const second = makeSshKey()
+    const carol = user('carol', ed25519.line, second.line)
+    const named = `/carol/keys/${carol.keys[0]!.fingerprints[0]}`
+    const by = (key: SshKeyPair) =>
+      verify(new Users([carol]), signedDate(named, key, { algorithm: 'ed25519', date: DATE }))
+    expect(by(ed25519)?.user.name).toBe('carol')
+    expect(by(second)).toBeUndefined()
   })
 
   it.each([

@@ -6,7 +6,7 @@ import { FakeClock } from '../../support/fake-clock.js'
 import { serveMirror } from '../../support/imgapi-server.js'
 import { wireOf } from '../../support/memory-mirror.js'
 import { makeSshKey, signedDate } from '../../support/ssh-keys.js'
-import { ALICE, authenticatorOf, basic, type GivenUser } from '../../support/users.js'
+import { ALICE, authenticatorOf, basic, type GivenUser, HASH_OF_GEHEIM } from '../../support/users.js'
 
 const TOKEN = makeToken()
 const BUILDER: GivenUser = { name: 'builder', tokenHash: formatTokenHash(hashToken(TOKEN)) }
@@ -108,7 +108,31 @@ describe('what only users may do', () => {
   })
 })
 
+describe('a password that was right', () => {
+  it('is wrong as soon as another one has been read', async () => {
+    const files: Record<string, string> = { secret: HASH_OF_GEHEIM }
+    const { reload, ask } = await serve([{ name: 'alice', passwordFile: 'secret' }], { files })
+    expect((await ask('/ping', basic('alice', 'geheim'))).status).toBe(200)
+    files.secret = 'another'
+    expect((await reload(basic('alice', 'geheim'))).status).toBe(200)
+    expect((await ask('/ping', basic('alice', 'geheim'))).status).toBe(401)
+    expect((await ask('/ping', basic('alice', 'another'))).status).toBe(200)
+  })
+})
+
 describe('guessing', () => {
+  it('by many at once is told to come again when too many passwords are being checked', async () => {
+    const { ask } = await serve([ALICE], { trustedProxies: ['127.0.0.1'] })
+    const guesses = Array.from({ length: 45 }, (_, place) =>
+      ask('/ping', { ...basic(`nobody-${place}`, 'guess'), 'x-forwarded-for': `192.0.2.${place}` }),
+    )
+    const answers = await Promise.all(guesses)
+    const crowded = answers.filter(({ status }) => status === 429)
+    expect(crowded.length).toBeGreaterThan(0)
+    for (const { headers } of crowded) expect(headers.get('retry-after')).toBe('1')
+    expect(answers.filter(({ status }) => status === 401).length).toBeGreaterThanOrEqual(34)
+  })
+
   it('ends after 20 wrong proofs from an address, for a while, and harms none who proved themselves', async () => {
     const clock = new FakeClock()
     const { ask } = await serve([ALICE, BUILDER], { clock })
