@@ -5,6 +5,7 @@
  */
 import { open, readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
+import { openLedger } from './assemble/open-ledger.js'
 import { assemble } from './assemble.js'
 import { run } from './cli/run.js'
 import type { Input } from './cli/surroundings.js'
@@ -60,6 +61,7 @@ try {
       return log
     },
     assemble,
+    openLedger,
   })
   // Closed, but something may still hold the process: a timer, or a client that was not to be waited for.
   if (stop.signal.aborted) process.exit()

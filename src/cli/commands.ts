@@ -1,5 +1,6 @@
 import { registerAdopt } from './adopt.js'
 import { registerAncestry } from './ancestry.js'
+import { registerAudit } from './audit.js'
 import { registerAvail } from './avail.js'
 import type { Register } from './command.js'
 import { registerCompletion } from './completion.js'
@@ -34,5 +35,6 @@ export const COMMANDS: readonly Register[] = [
   registerRefresh,
   registerJobs,
   registerAdopt,
+  registerAudit,
   registerCompletion,
 ]

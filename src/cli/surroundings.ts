@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Config } from '../config.js'
+import type { LedgerReader } from '../mirror/operations/auditing.js'
 import type { Log } from '../parts/log.js'
 
 /** The mirror, started. */
@@ -41,6 +42,8 @@ export interface Surroundings {
   /** Aborts when we are asked to stop; the reason is the name of the signal. */
   readonly stop: AbortSignal
   readonly makeLog: (options: Config['log']) => Log
+  /** Reads the ledger in a data directory, whoever else uses it. */
+  readonly openLedger?: (directory: string) => LedgerReader
   readonly assemble: (options: {
     config: Config
     log: Log

@@ -1,5 +1,5 @@
+import { html } from '../parts/html.js'
 import type { Context } from './every-request.js'
-import { html } from './html.js'
 import { isForPeople } from './is-for-people.js'
 import { sendPage } from './page.js'
 import type { PublicAddress } from './public-address.js'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
+import { Html, html } from '../parts/html.js'
 import type { Context } from './every-request.js'
-import { Html, html } from './html.js'
 import { sendText } from './send-text.js'
 
 /** Small, plain, and readable on a phone and in the dark. */

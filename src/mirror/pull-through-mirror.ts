@@ -30,6 +30,7 @@ import { keptFiles, Ledger } from './ledger.js'
 import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
 import { Adoption } from './operations/adoption.js'
+import { Auditing } from './operations/auditing.js'
 import { KnownImages } from './operations/known-images.js'
 import type { Operations } from './operations/operations.js'
 import { Pins } from './operations/pins.js'
@@ -390,6 +391,11 @@ export class PullThroughMirror implements Mirror {
     this.#isReady = true
   }
 
+  /** Images of upstreams that are held. */
+  *#heldAsMeasured(): Generator<Manifest> {
+    for (const image of this.#options.store.images.all()) if (!image.publication) yield this.#measured(image)
+  }
+
   #heldFacts({ files, manifest, upstream }: HeldImage) {
     const firstHeardMs = Math.min(...this.#catalogue.claimsOf(manifest.uuid).map((claim) => claim.firstHeardMs))
     return {
@@ -546,8 +552,15 @@ export class PullThroughMirror implements Mirror {
     }
     const make = (manifest: Manifest) =>
       this.#recompression.makes(manifest) ? this.#recompression.make(manifest.uuid, 'client') : undefined
+    const auditing = new Auditing({
+      ledger: this.ledger,
+      upstreams,
+      held: () => this.#heldAsMeasured(),
+      hasClaimed: (upstream, uuid) => this.#catalogue.claimOf(upstream, uuid) !== undefined,
+    })
     return {
       jobs: this.#jobs,
+      auditing,
       images,
       pins: this.#pins,
       pulls: new Pulls({ ...ours, images, isOffline, blobOf, held, make, fly: (...file) => this.#fly(...file) }),

@@ -20,7 +20,7 @@ export interface SignedHead extends LedgerHead {
 
 const TITLE = 'imgapi-mirror ledger head'
 const HEAD = new RegExp(
-  `^${TITLE}\nentries: (\\d{1,15})\nhash: ([0-9a-f]{64})\nat: (\\S{20,30})\nkey: ([0-9A-F]{16})\n(?:\n([sS]*))?$`,
+  `^${TITLE}\nentries: (\\d{1,15})\nhash: ([0-9a-f]{64})\nat: (\\S{20,30})\nkey: ([0-9A-F]{16})\n(?:\n([\\s\\S]*))?$`,
 )
 /** As somebody noted it: `12 ab34...`, `12:ab34...`, or both with names before them. */
 const NOTED = /\b(\d{1,15})\D{1,20}?\b([0-9a-f]{64})\b/

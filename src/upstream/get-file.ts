@@ -1,6 +1,7 @@
 import { type Digest, parseDigest } from '../images/digest.js'
 import { parseContentRange } from './content-range.js'
 import type { Answer, Asker } from './http-client.js'
+import { tlsIdentityOf } from './tls-identities.js'
 import type { FileBody, LivePriority } from './upstream.js'
 
 export interface FileQuestion {
@@ -49,6 +50,7 @@ export async function getFile(client: Asker, url: URL, question: FileQuestion): 
       contentMd5: isPart ? undefined : contentMd5Of(answer),
       validator: strongEtagOf(answer),
       location: client.blame.place(answer.url),
+      tls: tlsIdentityOf(answer.url),
       body: answer.body,
     }
   } catch (error) {

@@ -1,7 +1,7 @@
 import { type DatasetTerms, datasetFilePath, downgradeManifest } from '../../images/downgrade-manifest.js'
 import type { Manifest } from '../../images/manifest.js'
+import { type Html, html } from '../../parts/html.js'
 import type { Context } from '../every-request.js'
-import { type Html, html } from '../html.js'
 import { sendPage } from '../page.js'
 import { sizeText } from './size-text.js'
 

@@ -1,6 +1,6 @@
 import type { Manifest } from '../../images/manifest.js'
+import { type Html, html } from '../../parts/html.js'
 import type { Context } from '../every-request.js'
-import { type Html, html } from '../html.js'
 import { sendPage } from '../page.js'
 import { sizeText } from './size-text.js'
 

@@ -1,5 +1,6 @@
 import type { Jobs } from '../jobs.js'
 import type { Adoption } from './adoption.js'
+import type { Auditing } from './auditing.js'
 import type { KnownImages } from './known-images.js'
 import type { Pins } from './pins.js'
 import type { Pulls } from './pulls.js'
@@ -10,6 +11,7 @@ import type { Verification } from './verification.js'
 /** What operators may have done, beyond looking at how things are. Answers are plain JSON: ms since 1970, uuids, null for absent. */
 export interface Operations {
   readonly jobs: Jobs
+  readonly auditing: Auditing
   readonly images: KnownImages
   readonly pins: Pins
   readonly pulls: Pulls

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { html } from '../../../src/http/html.js'
+import { html } from '../../../src/parts/html.js'
 import { serveMirror } from '../../support/imgapi-server.js'
 import { wireOf } from '../../support/memory-mirror.js'
 

@@ -1,4 +1,9 @@
 import { adopt } from './adopt.js'
+import { auditCompare } from './audit-compare.js'
+import { auditSignHead } from './audit-head.js'
+import { auditLog } from './audit-log.js'
+import { getAuditReport } from './audit-report.js'
+import { auditVerify } from './audit-verify.js'
 import { cancelJob } from './cancel-job.js'
 import { checkUpstreams } from './check-upstreams.js'
 import type { Endpoint } from './define-endpoint.js'
@@ -36,4 +41,9 @@ export const ENDPOINTS: readonly Endpoint[] = [
   refresh,
   checkUpstreams,
   adopt,
+  auditVerify,
+  getAuditReport,
+  auditCompare,
+  auditSignHead,
+  auditLog,
 ]

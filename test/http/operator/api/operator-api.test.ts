@@ -284,6 +284,21 @@ it('adopts for whoever is on this machine alone', async () => {
   expect(() => adoption.start('/', { name: 'eve', isLocal: false })).toThrow(/for whoever is on it/)
 })
 
+it('lets auditors verify, report, compare, sign and look', async () => {
+  const { operatorUrl } = await startMirror()
+  const head = await ask(operatorUrl, 'POST', '/api/audit/head')
+  expect(head).toMatchObject({ status: 200, body: { publicKey: expect.stringContaining('minisign public key') } })
+  const { entries, hash } = head.body
+  expect(await ask(operatorUrl, 'POST', '/api/audit/verify', { heads: [`${entries} ${hash}`] })).toMatchObject({
+    status: 200,
+    body: { isIntact: true },
+  })
+  expect(await ask(operatorUrl, 'GET', '/api/audit/report?since=2026-01-01T00:00:00Z')).toMatchObject({ status: 200 })
+  expect(await ask(operatorUrl, 'GET', '/api/audit/report?since=yesterday')).toMatchObject({ status: 422 })
+  expect(await ask(operatorUrl, 'POST', '/api/audit/compare')).toMatchObject({ body: { discrepancies: [] } })
+  expect(await ask(operatorUrl, 'GET', '/api/audit/log?limit=5')).toMatchObject({ status: 200 })
+})
+
 // At the end, when all of the above have asked.
 it('has a test above for every endpoint', () => {
   expect(ENDPOINTS.map(nameOf).filter((name) => !answered.has(name))).toEqual([])
