@@ -5,6 +5,7 @@ import { registerAvail } from './avail.js'
 import type { Register } from './command.js'
 import { registerCompletion } from './completion.js'
 import { registerDelete } from './delete.js'
+import { registerExplain } from './explain.js'
 import { registerImport } from './import.js'
 import { registerJobs } from './jobs.js'
 import { registerList } from './list.js'
@@ -21,6 +22,7 @@ import { registerVerify } from './verify.js'
 export const COMMANDS: readonly Register[] = [
   registerStatus,
   registerUpstreams,
+  registerExplain,
   registerAvail,
   registerList,
   registerShow,

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
+import { parseUuid } from '../images/uuid.js'
 import { NOBODY, type Viewer } from '../images/viewer.js'
 import { AddressSet } from '../parts/address-set.js'
 import { throughHops } from '../parts/hops.js'
@@ -233,7 +234,7 @@ function answerFailure(context: Context, error: unknown, options: EveryRequestOp
   const answer = isMirrorError(error) ? ANSWERS[error.code] : error instanceof Refusal ? error : BUG
   const { status, body } = state.dialect?.answerTo(error) ?? {
     status: answer.status,
-    body: failureBodyOf(answer, error),
+    body: failureBodyOf(answer, error, adviceFor(context, answer.status)),
   }
   const isCut = res.headersSent
   const facts = { error, method: context.method, path: (context.path ?? '').slice(0, LOGGED_PATH_LIMIT) }
@@ -251,15 +252,43 @@ function answerFailure(context: Context, error: unknown, options: EveryRequestOp
   setCommonHeaders(context, options)
   context.set({ ...state.dialect?.headers })
   if (error instanceof Refusal) context.set({ ...error.headers })
+  const advice = adviceFor(context, status)
+  if (advice) context.set('X-Explain', advice)
   if (status === 503 || status === 429 || status === 508) setRetryAfter(context, error)
   setFailure(context, status, body)
 }
 
-function failureBodyOf(answer: { code: string; message?: string }, error: unknown): FailureBody {
+/** Failures that only a mirror has. The messages of others are the reference's own, word by word, as clients know them. */
+const OUR_FAILURES = [
+  'IMAGE_WITHHELD',
+  'IMAGE_INCOMPLETE',
+  'ANCESTRY_BROKEN',
+  'UPSTREAM_UNREACHABLE',
+  'UPSTREAM_MISBEHAVED',
+] as const
+
+function failureBodyOf(
+  answer: { code: string; message?: string },
+  error: unknown,
+  advice: string | undefined,
+): FailureBody {
   const message = error instanceof Refusal || isMirrorError(error) ? (answer.message ?? error.message) : BUG.message
   const fields = error instanceof Refusal || isMirrorError(error) ? error.fields : undefined
   const hasErrors = answer.code === 'InvalidParameter' || answer.code === 'ValidationFailed'
-  return { code: answer.code, message: message ?? '', ...(hasErrors && { errors: fields ?? [] }) }
+  const more = advice && isMirrorError(error, ...OUR_FAILURES) ? `; "${advice}" tells more` : ''
+  return { code: answer.code, message: `${message ?? ''}${more}`, ...(hasErrors && { errors: fields ?? [] }) }
+}
+
+/**
+ * The command by which whoever runs this mirror hears why an image is not to be had. Said for every uuid alike, so that it
+ * does not tell whether there is such an image.
+ */
+function adviceFor(context: Context, status: number): string | undefined {
+  if (status !== 404 && status !== 503) return undefined
+  // The router has put them there, if it knows the path.
+  const { params } = context as { params?: Record<string, unknown> }
+  const uuid = parseUuid(params?.uuid ?? params?.id)
+  return uuid && `imgapi-mirror explain ${uuid}`
 }
 
 /** In whole seconds, when it is known: an upstream has said so, or its line is closed until then. */

@@ -110,6 +110,17 @@ export class Catalogue {
     return this.#entries.get(uuid)?.withheld
   }
 
+  /** Whose word stands, as people would call them. */
+  winnerOf(uuid: Uuid): string | undefined {
+    return this.#entries.get(uuid)?.winner?.name
+  }
+
+  /** What claims about an image are compared with, also while it is withheld. */
+  identityOf(uuid: Uuid): Manifest | undefined {
+    const { winner, withheld } = this.#entries.get(uuid) ?? {}
+    return (winner ?? withheld?.reference)?.identity
+  }
+
   /** Whether what further upstreams say may still decide whether this image is answered for. */
   awaitsEverybody(uuid: Uuid): boolean {
     const { held, winner, withheld } = this.#entries.get(uuid) ?? {}

@@ -18,7 +18,7 @@ import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { Catalogue } from './catalogue.js'
 import { ALL_CHANNELS, Channels } from './channels.js'
-import type { ConflictPolicies } from './conflict-policies.js'
+import { ConflictPolicies } from './conflict-policies.js'
 import type { MirrorCounters } from './counters.js'
 import type { Flight, Provenance } from './flight.js'
 import { Flights } from './flights.js'
@@ -31,6 +31,7 @@ import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus
 import { openBlob, openFlight } from './open-files.js'
 import { Adoption } from './operations/adoption.js'
 import { Auditing } from './operations/auditing.js'
+import { Explainer } from './operations/explain.js'
 import { KnownImages } from './operations/known-images.js'
 import type { Operations } from './operations/operations.js'
 import { Pins } from './operations/pins.js'
@@ -109,6 +110,7 @@ export class PullThroughMirror implements Mirror {
   readonly registry: RegistryMirror
   readonly #options: MirrorOptions
   readonly #catalogue: Catalogue
+  readonly #policies: ConflictPolicies
   readonly #heard: Heard
   readonly #refresher: Refresher
   readonly #inquiries: Inquiries
@@ -166,12 +168,13 @@ export class PullThroughMirror implements Mirror {
     const onSettled = ({ uuid, differences, loser, winner }: Conflict) => {
       if (this.#isReady) record('settled', uuid, { winner, loser, differences })
     }
-    const { policies } = options
+    const policies = options.policies ?? new ConflictPolicies()
+    this.#policies = policies
     const catalogue = new Catalogue({
       precedence,
       withdrawn,
       channels,
-      ...(policies && { policies }),
+      policies,
       log,
       onConflict,
       onSettled,
@@ -536,7 +539,16 @@ export class PullThroughMirror implements Mirror {
   }
 
   #makeOperations(): Operations {
-    const { isOffline, log, maxAncestry, store, upstreams } = this.#options
+    const { isOffline, log, maxAncestry, patienceMs, precedence, store, upstreams, withdrawn } = this.#options
+    const explainer = new Explainer({
+      ...{ catalogue: this.#catalogue, policies: this.#policies, channels: this.channels },
+      ...{ upstreams, precedence, registryHosts: (this.#options.registries ?? []).map(({ host }) => host) },
+      ...{ refresher: this.#refresher, keeping: this.#keeping, flights: this.#flights, store },
+      ...{ isOffline, withdrawn, mode: this.#options.publishing.mode, maxAncestry, patienceMs },
+      listed: () => this.#listed().manifests,
+      isHeld: (manifest) => this.#isHeld(manifest),
+      getImage: (uuid, signal) => this.getImage(uuid, signal, ALL_CHANNELS),
+    })
     const blobOf = (manifest: Manifest, fileIndex: number) => this.#blobOf(manifest, fileIndex)
     const ours = { store, catalogue: this.#catalogue, keeping: this.#keeping, jobs: this.#jobs, pins: this.#pins, log }
     const images = new KnownImages({
@@ -575,6 +587,7 @@ export class PullThroughMirror implements Mirror {
         hold: (image) => this.#hold(image),
       }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
+      explain: (what, signal) => explainer.explain(what, signal),
     }
   }
 

@@ -227,7 +227,7 @@ export class RegistryMirror implements Registry {
     if (withheld) {
       throw new MirrorError(
         'IMAGE_WITHHELD',
-        `${homes[0]!.name} ${reference} has a layer that is image ${withheld}, which is withheld`,
+        `${homes[0]!.name} ${reference} has a layer that is image ${withheld}, which is ${withheldAdvice(withheld)}`,
       )
     }
     if (served) return served
@@ -448,7 +448,10 @@ export class RegistryMirror implements Registry {
     const parsed = parseRegistryDigest(digest)
     const withheld = parsed && this.#options.withheldFiles().get(parsed.hex)
     if (withheld) {
-      throw new MirrorError('IMAGE_WITHHELD', `blob ${digest} is the file of image ${withheld}, which is withheld`)
+      throw new MirrorError(
+        'IMAGE_WITHHELD',
+        `blob ${digest} is the file of image ${withheld}, which is ${withheldAdvice(withheld)}`,
+      )
     }
     const found =
       parsed &&
@@ -670,6 +673,10 @@ export class RegistryMirror implements Registry {
 function homeAt(source: Source, name: string): Home {
   const { host, platform } = source.registry
   return { host, name, platform, source }
+}
+
+function withheldAdvice(uuid: Uuid): string {
+  return `withheld; "imgapi-mirror explain ${uuid}" tells more`
 }
 
 function isAt(one: Home): (other: Home) => boolean {

@@ -1,6 +1,7 @@
 import type { Jobs } from '../jobs.js'
 import type { Adoption } from './adoption.js'
 import type { Auditing } from './auditing.js'
+import type { Explanation } from './explanation.js'
 import type { KnownImages } from './known-images.js'
 import type { Pins } from './pins.js'
 import type { Pulls } from './pulls.js'
@@ -19,6 +20,11 @@ export interface Operations {
   readonly verification: Verification
   readonly adoption: Adoption
   readonly upstreams: UpstreamQuestions
+  /**
+   * Why an image is answered as it is: of a uuid, a name, name@version, or the repository:tag of a Docker image.
+   * @throws MirrorError QUERY_INVALID.
+   */
+  explain(what: string, signal: AbortSignal): Promise<Explanation>
 }
 
 /** Who asks for something to be done. */

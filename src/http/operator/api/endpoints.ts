@@ -7,6 +7,7 @@ import { auditVerify } from './audit-verify.js'
 import { cancelJob } from './cancel-job.js'
 import { checkUpstreams } from './check-upstreams.js'
 import type { Endpoint } from './define-endpoint.js'
+import { explain } from './explain.js'
 import { followJob } from './follow-job.js'
 import { getJob } from './get-job.js'
 import { importImages } from './import-images.js'
@@ -46,4 +47,5 @@ export const ENDPOINTS: readonly Endpoint[] = [
   auditCompare,
   auditSignHead,
   auditLog,
+  explain,
 ]
