@@ -299,6 +299,13 @@ it('lets auditors verify, report, compare, sign and look', async () => {
   expect(await ask(operatorUrl, 'GET', '/api/audit/log?limit=5')).toMatchObject({ status: 200 })
 })
 
+it('says why an image is as it is, also of one that nobody has', async () => {
+  const { operatorUrl } = await startMirror()
+  const uuid = 'aaaaaaaa-0000-4000-8000-000000000009'
+  const { status, body } = await ask(operatorUrl, 'GET', `/api/explain/${uuid}`)
+  expect([status, body.image]).toMatchObject([200, { uuid, isServed: false }])
+})
+
 // At the end, when all of the above have asked.
 it('has a test above for every endpoint', () => {
   expect(ENDPOINTS.map(nameOf).filter((name) => !answered.has(name))).toEqual([])
