@@ -211,6 +211,7 @@ function openUpstream(
     password: password?.reveal(),
     dockerConfig: dockerConfig?.reveal(),
     limits: { listBytes },
+    maxAncestry: config.maxAncestry,
     registryMemory: (host) => memoryOf(store.registry, host),
     ...given,
   })

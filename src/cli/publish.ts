@@ -100,7 +100,9 @@ async function takeBack(client: ImgapiClient, uuid: string, complain: (text: str
 function parseUrl(address: string): URL {
   const url = URL.canParse(address) ? new URL(address) : undefined
   if (url && (url.protocol === 'http:' || url.protocol === 'https:')) return url
-  throw new MirrorError('CONFIG_INVALID', `"${address}" is no address of a mirror, such as https://mirror.example.com`)
+  // What stands before an @ is a password.
+  const shown = address.replace(/[^/]*@/, '(secret)@')
+  throw new MirrorError('CONFIG_INVALID', `"${shown}" is no address of a mirror, such as https://mirror.example.com`)
 }
 
 async function readText(path: string, readFile: (path: string) => Promise<string>): Promise<string> {

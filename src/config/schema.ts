@@ -750,9 +750,9 @@ export const settingsSchema = z.strictObject(
         'How long a "no" of all upstreams to a uuid is remembered. Shorter finds fresh images sooner, longer spares upstreams.',
       ),
     maxAncestry: count(1, 1000)
-      .default(100)
+      .default(128)
       .describe(
-        'How many images a chain of origins may have; longer ones are refused, as a ring is. Raise it if you really build that deep.',
+        'How many images a chain of origins may have; longer ones are refused, as a ring is. Docker images have up to 127 layers. Raise it if you really build that deep.',
       ),
     rate: rate().describe(
       'How fast all upstreams together may send to us: unlimited, a rate such as 20Mbit/s or 5MB/s, or rates by windows of the week, in each of which the line may also be closed. Windows begin on the days named (all, if none are) and may run across midnight; the first that fits counts. While closed, background work waits; what clients get says closed: allow (the default: at the slowest rate named) or refuse (503 with Retry-After).',

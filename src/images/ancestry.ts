@@ -2,8 +2,8 @@ import { MirrorError } from '../errors.js'
 import type { Manifest } from './manifest.js'
 import type { Uuid } from './uuid.js'
 
-/** Images in an ancestry, the image itself counted, unless told otherwise (sdc-imgapi follows as many). */
-export const MAX_ANCESTRY = 100
+/** Images in an ancestry, the image itself counted, unless told otherwise: Docker images have up to 127 layers; sdc-imgapi follows 100. */
+export const MAX_ANCESTRY = 128
 
 /**
  * The ancestry of an image: itself first, then its origin, its origin's origin, and last the base image, which has

@@ -119,8 +119,18 @@ async function takeLock(path: string, options: { fileSystem: FileSystem; log: Lo
     return await openLock(path)
   } catch (cause) {
     if (!isLevelLocked(cause) && (await letGoOfBallast(path, options))) return await openLock(path)
-    throw cause
+    if (!(cause instanceof Error && isDamaged(cause))) throw cause
+    options.log.warn({ err: cause }, `${join(path, 'lock')} is damaged and made anew: nothing is kept in it`)
+    // level takes the lock before it reads anything else: nobody has it.
+    const names = await options.fileSystem.list(join(path, 'lock'))
+    for (const name of names) await options.fileSystem.remove(join(path, 'lock', name))
+    return await openLock(path)
   }
+}
+
+/** Of files of level that are not as they were written, or are gone: not of a disk that refuses. */
+function isDamaged({ cause }: { cause?: unknown }): boolean {
+  return hasCode(cause, 'LEVEL_CORRUPTION') || (hasCode(cause, 'LEVEL_IO_ERROR') && /No such file/.test(String(cause)))
 }
 
 async function openLock(path: string): Promise<Level> {

@@ -46,6 +46,8 @@ export interface UpstreamOptions {
   readonly pull?: 'images' | 'any' | undefined
   /** Whether layers that imgadm cannot unpack (zstd) are made ones that it can, or set aside. */
   readonly recompress?: 'none' | 'gzip' | undefined
+  /** The longest chain of images that is followed; Docker images of more layers are set aside. */
+  readonly maxAncestry?: number | undefined
   /** Origins that may see credentials besides the registry's own: where its tokens come from. */
   readonly authHosts?: readonly string[] | undefined
   /** The text of Docker's config.json, with credentials for this registry; instead of `username` and `password`. */

@@ -175,6 +175,22 @@ describe('imgapi-mirror publish', () => {
     expect(err).toContain('lacks version, os, type: say --version, --os, --type')
   })
 
+  it.each(['ftp://builder:S3cret@mirror/x', 'http//builder:S3cret@mirror', 'builder:S3cret@mirror'])(
+    'tells no password of an address it refuses: %s',
+    async (address) => {
+      const { code, err } = await publish([address, ...OPTIONS], gzipSync('x'))
+      expect(code).toBe(1)
+      expect(err).toContain('is no address of a mirror')
+      expect(err).not.toContain('S3cret')
+    },
+  )
+
+  it('says why a server refuses, where it says so of single fields', async () => {
+    const { url } = await startPublishingMirror()
+    const { err } = await publish([url, ...OPTIONS, '--private', '--token-file', await tokenFile()], gzipSync('x'))
+    expect(err).toContain('private images are not allowed on a public Images API')
+  })
+
   it('explains itself with examples', async () => {
     const { code, out } = await publish(['--help'], Buffer.alloc(0))
     expect(code).toBe(0)

@@ -57,7 +57,7 @@ describe('a config', () => {
       withdrawn: 'list',
       firstAnswerWaitMs: 10_000,
       missTtlMs: 60_000,
-      maxAncestry: 100,
+      maxAncestry: 128,
       upstreams: [],
       log: { level: 'info', format: 'auto' },
       limits: { listBytes: 256 * 1024 * 1024, manifestBytes: 256 * 1024 * 1024 },

@@ -112,6 +112,29 @@ describe('DataDirectory', () => {
     await (await again()).close()
   })
 
+  it.each([
+    [
+      'a file of it has another byte',
+      async (lock: string, name: string) => {
+        const bytes = await fs.readFile(join(lock, name))
+        bytes[Math.floor(bytes.length / 2)]! ^= 1
+        await fs.writeFile(join(lock, name), bytes)
+      },
+    ],
+    ['a file of it is gone', async (lock: string, name: string) => await fs.rm(join(lock, name))],
+  ])('makes a damaged lock anew, as nothing is kept in it: %s', async (_what, damage) => {
+    const directory = await temporaryDirectory()
+    const lock = join(directory, 'lock')
+    await openAndClose(directory)
+    for (const pattern of [/^CURRENT$/, /^MANIFEST-/, /\.log$/]) {
+      const name = (await fs.readdir(lock)).find((each) => pattern.test(each))
+      if (name === undefined) continue
+      await damage(lock, name)
+      await openAndClose(directory)
+    }
+    expect(await fs.readFile(join(directory, 'FORMAT'), 'utf8')).toContain('format')
+  })
+
   describe('beside another process', () => {
     /** Opens a store, says so, and waits to be ended. */
     const program = `

@@ -158,13 +158,23 @@ export class ImgapiClient {
     const status = response.statusCode ?? 0
     const body = parseObject(Buffer.concat(bytes).toString())
     if (status >= 400) {
-      const said = body ? `${String(body.code)}: ${String(body.message)}` : (response.statusMessage ?? '')
+      const said = body
+        ? `${String(body.code)}: ${String(body.message)}${reasonsIn(body)}`
+        : (response.statusMessage ?? '')
       throw new MirrorError('UPLOAD_REFUSED', `${what}: ${status} ${said}`)
     }
     if (status === 204) return {}
     if (status === 200 && body) return body
     throw new MirrorError('UPSTREAM_MISBEHAVED', `${what}: ${status}, which is no answer of an IMGAPI`)
   }
+}
+
+/** What IMGAPI says of the fields that are wrong, where it says more than their names. */
+function reasonsIn({ errors }: JsonObject): string {
+  const reasons = (Array.isArray(errors) ? errors : []).flatMap((each: unknown) =>
+    isJsonObject(each) && typeof each.message === 'string' ? [`${String(each.field)}: ${each.message}`] : [],
+  )
+  return reasons.length > 0 ? ` (${reasons.join('; ')})` : ''
 }
 
 function parseObject(text: string): JsonObject | undefined {

@@ -1,4 +1,5 @@
 import { isMirrorError, MirrorError } from '../../errors.js'
+import { MAX_ANCESTRY } from '../../images/ancestry.js'
 import type { SetAside, Statement } from '../../images/claim.js'
 import { type ImageSelection, repositoryAt, selectTags } from '../../images/docker/image-selection.js'
 import { mapDockerImage, uuidOfLayers } from '../../images/docker/layer-images.js'
@@ -108,7 +109,10 @@ export class DockerUpstream implements UnguardedUpstream {
       platform: this.#platform,
       log,
     })
-    this.#offers = new OfferMaker(host, { recompresses: options.recompress === 'gzip' })
+    this.#offers = new OfferMaker(host, {
+      recompresses: options.recompress === 'gzip',
+      maxAncestry: options.maxAncestry ?? MAX_ANCESTRY,
+    })
     this.registry = this.#makeRegistry()
   }
 

@@ -40,11 +40,14 @@ interface Family {
 export class OfferMaker {
   readonly #host: string
   readonly #recompresses: boolean
+  readonly #maxAncestry: number
   #made: ReadonlyMap<string, readonly LayerImage[]> = new Map()
 
-  constructor(host: string, options: { recompresses: boolean }) {
+  /** @param options.maxAncestry the longest chain of images that is followed. */
+  constructor(host: string, options: { recompresses: boolean; maxAncestry: number }) {
     this.#host = host
     this.#recompresses = options.recompresses
+    this.#maxAncestry = options.maxAncestry
   }
 
   /** @param followed in the order of the configuration. */
@@ -100,6 +103,9 @@ export class OfferMaker {
   }
 
   #objectionTo(layers: readonly LayerImage[], statements: ReadonlyMap<Uuid, Statement>): string | undefined {
+    if (layers.length > this.#maxAncestry) {
+      return `it has ${layers.length} layers, and ancestries of more than ${this.#maxAncestry} images are refused (maxAncestry)`
+    }
     const allPacked = layers.filter(({ needsRecompression }) => needsRecompression)
     const packed = allPacked.find(({ unpackedSha256 }) => unpackedSha256 === undefined) ?? allPacked[0]
     if (packed && !this.#recompresses) {

@@ -99,7 +99,10 @@ describe('what only users may do', () => {
     const { reload } = await serve([{ name: 'alice', sshKeyFiles: ['a'] }], { files })
     const by = (key: typeof old) => signedDate('alice', key, { algorithm: 'ed25519', date: DATE })
     files.a = 'garbage'
-    expect((await reload(by(old))).status).toBe(500)
+    expect(await reload(by(old))).toMatchObject({
+      status: 500,
+      text: expect.stringMatching(/all stays as it was.*alice/),
+    })
     expect((await reload(by(fresh))).status).toBe(401)
     files.a = fresh.line
     expect((await reload(by(old))).status).toBe(200)

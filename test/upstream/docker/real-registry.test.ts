@@ -218,6 +218,12 @@ describe.skipIf(whyNot)('a real registry', () => {
     expect(gzipped.manifest.files[0]!.compression).toBe('gzip')
   })
 
+  it('sets aside what has more layers than chains may have, instead of listing what is refused', async () => {
+    const refused = await listed(open.url, ['app/web:1.0'], { maxAncestry: 2 })
+    expect(refused.statements).toEqual([])
+    expect(refused.setAside).toMatchObject([{ reason: expect.stringMatching(/^it has \d layers.*maxAncestry/) }])
+  })
+
   it('sets aside what imgadm cannot unpack, or marks it as to be packed anew', async () => {
     const refused = await listed(open.url, ['copy/zstd'])
     expect(refused.setAside).toEqual([
