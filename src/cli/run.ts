@@ -34,6 +34,15 @@ Examples:
 
 Exits with 0 when the image is published, 1 when that failed, 2 when the command line means nothing.`
 
+const TOKEN_EXAMPLES = `
+A tokenFile has what is behind the colon of either line, alone: the mirror needs no more than the hash.
+
+Example:
+  umask 077
+  imgapi-mirror user make-token > token.txt
+  sed -n 's/^token: //p' token.txt > builder.token              # for who publishes
+  sed -n 's/^tokenHash: //p' token.txt > secrets/builder.token  # for the mirror's configuration`
+
 /** Does what the command line asks for. Answers the exit code; failures we expect are told, others are thrown on. */
 export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
   const { complain, version, write } = surroundings
@@ -118,6 +127,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
   user
     .command('make-token')
     .description('print a new token, and its hash for tokenHash')
+    .addHelpText('after', TOKEN_EXAMPLES)
     .action(() => {
       exitCode = makeUserToken(surroundings)
     })

@@ -12,6 +12,11 @@ export interface Answer {
 const REMOTE_SOURCE: Answer = { status: 503, code: 'RemoteSourceError' }
 const INTERNAL: Answer = { status: 500, code: 'InternalError', message: 'internal error' }
 const STORAGE_IS_DOWN: Answer = { status: 503, code: 'StorageIsDown', message: 'storage is down at the moment' }
+/** The reference has no code for it. Its words say nothing of how much there is: that is the operator's to know. */
+const STORAGE_IS_FULL: Answer = {
+  ...STORAGE_IS_DOWN,
+  message: 'there is no room for it: storage is full at the moment',
+}
 
 /**
  * What a client is told of each failure; it does not compile while a code lacks an answer. imgadm goes on to its next
@@ -35,7 +40,7 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   UPSTREAM_UNREACHABLE: REMOTE_SOURCE,
   LOOP_DETECTED: { status: 508, code: 'LoopDetected' },
   UPSTREAM_MISBEHAVED: REMOTE_SOURCE,
-  STORE_FULL: STORAGE_IS_DOWN,
+  STORE_FULL: STORAGE_IS_FULL,
   STORE_BROKEN: STORAGE_IS_DOWN,
   STORE_LOCKED: INTERNAL,
   STORE_UNUSABLE: INTERNAL,

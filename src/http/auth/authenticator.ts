@@ -14,7 +14,13 @@ export interface Principal {
  */
 export interface Authenticator {
   /**
-   * For whatever changes something, and for what is told to users alone.
+   * For what is told to users alone, also to those who may only read. Where there are none, nobody is told.
+   * @throws Refusal 401, 403, 429.
+   */
+  user(context: Context): Promise<Principal>
+
+  /**
+   * For whatever changes something.
    * @throws Refusal 401, 403, 429.
    */
   writer(context: Context): Promise<Principal>

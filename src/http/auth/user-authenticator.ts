@@ -56,13 +56,18 @@ export class UserAuthenticator implements Authenticator {
     this.#passwords = new PasswordChecks(users, clock)
   }
 
-  async writer(context: Context): Promise<Principal> {
+  async user(context: Context): Promise<User> {
     if (this.#users.all.length === 0) {
       throw new Refusal(403, 'ForbiddenError', 'nobody may do this here: no users are configured (publish.users)')
     }
     const user = await this.#identify(context)
     if (!user) throw this.#unauthorized()
     this.#show(context, user)
+    return user
+  }
+
+  async writer(context: Context): Promise<Principal> {
+    const user = await this.user(context)
     if (user.isReadOnly) throw new Refusal(403, 'ForbiddenError', `user ${user.name} may read only`)
     return user
   }

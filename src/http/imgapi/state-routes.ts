@@ -9,7 +9,7 @@ import { changeState, getState } from './state.js'
 export interface StateOptions {
   readonly mirror: Mirror
   readonly bodies: ListBodies
-  readonly authenticator: Pick<Authenticator, 'writer'>
+  readonly authenticator: Pick<Authenticator, 'user' | 'writer'>
 }
 
 /** `/state`, where the reference has it: beside what clients ask for, and for users alone: where there are none, for nobody. */
@@ -17,8 +17,12 @@ export function addStateRoutes(router: Router<RequestState>, { mirror, bodies, a
   router.register('/state', ['GET', 'HEAD', 'POST'], async (context) => {
     context.state.route = '/state'
     requireVersion(context)
-    await authenticator.writer(context)
-    if (context.method === 'POST') changeState(context, bodies)
-    else await getState(context, mirror, bodies)
+    if (context.method === 'POST') {
+      await authenticator.writer(context)
+      changeState(context, bodies)
+    } else {
+      await authenticator.user(context)
+      await getState(context, mirror, bodies)
+    }
   })
 }

@@ -69,10 +69,8 @@ export class Room {
   receive(expected: ExpectedBlob): Promise<PartialBlob> {
     return this.#making.run(async () => {
       if (!(await this.#makeRoomFor(expected))) {
-        throw new MirrorError(
-          'STORE_FULL',
-          `no room for a file of ${expected.sizeBytes} bytes, and nothing more may be let go of`,
-        )
+        const what = expected.isOpenEnded ? 'a file of unknown length' : `a file of ${expected.sizeBytes} bytes`
+        throw new MirrorError('STORE_FULL', `no room for ${what}, and nothing more may be let go of`)
       }
       return await this.#options.store.blobs.receive(expected)
     })

@@ -275,11 +275,14 @@ describe('a file that cannot be had', () => {
     await response.text()
   })
 
-  it('does not tell of our disk', async () => {
+  it.each([
+    ['STORE_BROKEN', 'storage is down at the moment'],
+    ['STORE_FULL', 'there is no room for it: storage is full at the moment'],
+  ] as const)('does not tell of our disk more than whether it is full: %s', async (failure, message) => {
     const served = await serveFile()
-    served.image.conduct.failsToOpen = new MirrorError('STORE_BROKEN', 'cannot read /var/data/blobs/x')
+    served.image.conduct.failsToOpen = new MirrorError(failure, 'cannot do it to /var/data/blobs/x')
     const response = await fetch(served.fileUrl)
-    expect(await response.json()).toEqual({ code: 'StorageIsDown', message: 'storage is down at the moment' })
+    expect(await response.json()).toEqual({ code: 'StorageIsDown', message })
   })
 
   it.each([undefined, 'bytes=0-99', 'bytes=0-9,20-29'])(

@@ -260,7 +260,12 @@ describe('a file that is uploaded', () => {
       const bytes = randomBytes(200 * KIB)
       const pieces = Array.from({ length: 20 }, (_, index) => bytes.subarray(index * 10 * KIB, (index + 1) * 10 * KIB))
       const body = isAnnounced ? bytes : Readable.from(pieces, { objectMode: false })
-      await expect(publishing.addFile(uuid(1), rig.upload(body), by)).rejects.toMatchObject({ code: 'STORE_FULL' })
+      await expect(publishing.addFile(uuid(1), rig.upload(body), by)).rejects.toMatchObject({
+        code: 'STORE_FULL',
+        message: isAnnounced
+          ? `no room for a file of ${bytes.length} bytes, and nothing more may be let go of`
+          : 'no room for more of an upload, and nothing more may be let go of',
+      })
     }
     await publishing.addFile(uuid(1), rig.upload(randomBytes(90 * KIB)), by)
     expect(rig.blobs()).toHaveLength(2)
