@@ -201,7 +201,7 @@ async function readText(path: string, { readFile }: CommandSurroundings): Promis
 
 function describeVerdict(verdict: LedgerVerdict): string {
   const { entries, entriesUnsigned, faults, faultsFound, heads, lastSignedMs, segments, sizeBytes } = verdict
-  const lines = [`${entries} entries in ${segments} files, ${formatSize(sizeBytes)}`]
+  const lines = [`${entries} entries in ${segments} ${segments === 1 ? 'file' : 'files'}, ${formatSize(sizeBytes)}`]
   if (verdict.firstMs !== null && verdict.lastMs !== null) {
     lines.push(`from ${timeOf(verdict.firstMs)} to ${timeOf(verdict.lastMs)}`)
   }

@@ -83,6 +83,8 @@ export interface Happenings {
   found: Happenings['held'] & { heldSinceMs: number }
   /** What only the bytes of a Docker layer tell. */
   derived: { sha1: string; compression: string }
+  /** A layer was unpacked, found to be what its image says, and packed as clients can unpack it: of `fromSha256` came this file. */
+  recompressed: { how: string; fromSha256: string; fromBytes: number; unpackedSha256: string } & KeptFile
   /** How often its files were asked for on a day; such as `2026-01-31`, by UTC. */
   served: { day: string; times: number }
   scrubbed: { sha256: string; sizeBytes: number; isGood: boolean; images: readonly string[] }
@@ -98,10 +100,11 @@ export interface Happenings {
   /** It may be had by clients from now on. */
   published: { by: string; name: string; version: string; files: readonly KeptFile[] }
   changed: { by: string; fields: readonly string[] }
-  deleted: { by: string }
+  /** With what left with it, where an operator let go of what upstreams have. */
+  deleted: { by: string; sha256s?: readonly string[]; sizeBytes?: number }
   'tag-moved': { upstream: string; repository: string; tag: string; from: string; to: string }
-  pinned: { by: string; what: string }
-  unpinned: { by: string; what: string }
+  pinned: { by: string; reason?: string | undefined }
+  unpinned: { by: string }
   started: { version: string }
   stopped: Record<string, never>
   'config-loaded': { sha256: string; upstreams: readonly string[] }

@@ -190,7 +190,7 @@ export class PullThroughMirror implements Mirror {
     }
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, onListing, counters, log })
     this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
-    this.#pins = new Pins({ store: store.pins, configured: options.keeping.pins, log })
+    this.#pins = new Pins({ store: store.pins, configured: options.keeping.pins, record, log })
     this.#keeping = new Keeping({
       ...options.keeping,
       pinOf: (manifest) => this.#pins.firstOf(manifest),
@@ -213,7 +213,7 @@ export class PullThroughMirror implements Mirror {
       log,
     })
     this.#recompression = new Recompression({
-      ...{ store, catalogue, log },
+      ...{ store, catalogue, record, log },
       flights: this.#flights,
       room: this.#keeping.room,
       offersFor: (claims) => this.#offersFor(claims),

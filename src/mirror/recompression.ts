@@ -12,6 +12,7 @@ import type { Store } from '../store/store.js'
 import type { Catalogue } from './catalogue.js'
 import type { Flights } from './flights.js'
 import type { Room } from './keeping/room.js'
+import type { RecordHappening } from './ledger.js'
 import type { RecompressionStatus } from './mirror.js'
 import type { Offer } from './reception.js'
 import { recompressLayer } from './recompress-layer.js'
@@ -30,6 +31,7 @@ export interface RecompressionOptions {
   /** How long a client waits for a layer to be packed anew. */
   readonly patienceMs: number
   readonly isOffline: boolean
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -174,7 +176,7 @@ export class Recompression {
   }
 
   async #make(uuid: Uuid, original: Original): Promise<void> {
-    const { log, maxUnpackedBytes, room, store } = this.#options
+    const { log, maxUnpackedBytes, record, room, store } = this.#options
     const { signal } = this.#abort
     const { sha256, sizeBytes, unpackedSha256 } = original
     signal.throwIfAborted()
@@ -201,6 +203,10 @@ export class Recompression {
       atMs: Date.now(),
     }
     await store.registry.keepDerivation(derivation)
+    record('recompressed', uuid, {
+      ...{ how: derivation.how, fromSha256: sha256, fromBytes: sizeBytes, unpackedSha256 },
+      ...{ sizeBytes: made.sizeBytes, sha256: made.sha256, sha1: made.sha1, md5: made.md5 },
+    })
     const facts = { uuid, from: sha256, sha256: made.sha256, fromBytes: sizeBytes, sizeBytes: made.sizeBytes }
     log.info({ ...facts, durationMs: Date.now() - startedMs }, `packed layer ${sha256} anew: from zstd to gzip`)
     if (before && before.sha256 !== made.sha256) await this.#replace(before, uuid)
@@ -238,12 +244,14 @@ export class Recompression {
 
   /** Another zlib packs otherwise: who held what was made before, and has lost it, holds it no more. */
   async #replace({ sha256 }: Derivation, uuid: Uuid): Promise<void> {
-    const { catalogue, log, store } = this.#options
+    const { catalogue, log, record, store } = this.#options
     log.warn({ uuid, sha256 }, `what layer of image ${uuid} was made before is lost, and what it is made now differs`)
     for (const { manifest, files, publication } of [...store.images.all()]) {
       if (publication || files[0]?.sha256 !== sha256) continue
       await store.images.forget(manifest.uuid)
       catalogue.letGo(manifest.uuid)
+      const why = 'what was made of its layer is lost, and what is made now differs'
+      record('evicted', manifest.uuid, { sha256s: [sha256], sizeBytes: 0, why, images: [manifest.uuid] })
     }
   }
 

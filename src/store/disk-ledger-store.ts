@@ -205,6 +205,11 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   }
 
   async #writeBatch(bytes: Buffer): Promise<void> {
+    // No entry without the key that is to sign for it: a crash before the first head would look like a key that was taken
+    // away. If it cannot be made, what happened is written all the same, and `sign` tells why.
+    if (this.#segment === 1 && this.#goodBytes === 0) {
+      this.#key ??= await openMirrorKey(this.#options).catch(() => undefined)
+    }
     const file = await this.#openSegment()
     try {
       // An earlier failure, or a crash, may have left something behind the good part.

@@ -1,6 +1,6 @@
 import type { SignedHead } from '../parts/ledger-head.js'
 
-export type { LedgerHead, SignedHead } from '../parts/ledger-head.js'
+export type { SignedHead } from '../parts/ledger-head.js'
 
 /** One thing that happened. */
 export interface LedgerEntry {

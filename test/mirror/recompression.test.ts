@@ -4,6 +4,7 @@ import { access, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { openLedger } from '../../src/assemble/open-ledger.js'
 import { uuidOfLayers } from '../../src/images/docker/layer-images.js'
 import {
   blobOf,
@@ -118,6 +119,29 @@ describe.skipIf(whyNot !== undefined)(
       expect(got.headers.get('content-md5')).toBe(createHash('md5').update(bytes).digest('base64'))
       const original = await bytesOf(`${mirror.url}/v2/org/app/blobs/${middle.digest}`)
       expect(original.equals(middle.bytes)).toBe(true)
+    })
+
+    it('is in the ledger with what came of it, so that an auditor can tell it from its original', async () => {
+      const mirror = await startOver(await registryOf())
+      await until(() => isDone(mirror))
+      const bytes = await bytesOf(`${mirror.url}/images/${middleUuid}/file`)
+      await mirror.close()
+      const entries = await openLedger(mirror.dataDirectory).newest(middleUuid, 100)
+      const made = entries.filter(({ kind }) => kind === 'recompressed')
+      expect(made).toMatchObject([
+        {
+          image: middleUuid,
+          facts: {
+            how: 'zstd to gzip',
+            fromSha256: sha256(middle.bytes),
+            fromBytes: middle.size,
+            unpackedSha256: sha256(middleTar),
+            sha256: sha256(bytes),
+            sha1: sha1(bytes),
+            sizeBytes: bytes.length,
+          },
+        },
+      ])
     })
 
     it('is not listed before, nor is what builds on it; whoever asks for it waits', async () => {

@@ -116,11 +116,11 @@ export class Room {
 
   /**
    * Lets go of one image, now: of its record, and of those of its files that nobody else needs. Answers the bytes freed.
-   * @param why in words, for the ledger.
+   * @param by whoever wants it gone, for the ledger.
    * @param refuse asked when its turn has come; throws what forbids it.
    * @throws MirrorError IMAGE_BUSY when somebody reads it, STORE_BROKEN.
    */
-  letGo(uuid: Uuid, why: string, refuse: () => void): Promise<number> {
+  letGo(uuid: Uuid, by: string, refuse: () => void): Promise<number> {
     return this.#making.run(async () => {
       refuse()
       const { images } = this.#takeStock(new Set(), undefined)
@@ -135,7 +135,7 @@ export class Room {
       const { counters, record } = this.#options
       this.#evictedBytes += freedBytes
       counters.evicted(freedBytes)
-      record('evicted', uuid, { sha256s: [...freed.keys()], sizeBytes: freedBytes, why, images: [uuid] })
+      record('deleted', uuid, { by, sha256s: [...freed.keys()], sizeBytes: freedBytes })
       return freedBytes
     })
   }

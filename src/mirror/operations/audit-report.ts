@@ -101,6 +101,9 @@ const CHANGES: ReadonlySet<string> = new Set([
   'evicted',
   'quarantined',
   'repaired',
+  'recompressed',
+  'pinned',
+  'unpinned',
   'config-loaded',
   'started',
   'stopped',
@@ -205,6 +208,7 @@ class Tally {
         for (const sha256 of textsOf(facts.sha256s)) this.#checked.delete(sha256)
         break
       case 'verified':
+      case 'recompressed':
         this.#check(facts, { atMs, isAgain: false })
         break
       case 'scrubbed':

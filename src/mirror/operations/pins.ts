@@ -6,6 +6,7 @@ import type { Log } from '../../parts/log.js'
 import { OneAtATime } from '../../parts/one-at-a-time.js'
 import type { Pin, PinStore } from '../../store/pin-store.js'
 import type { ImagePin } from '../keeping/room.js'
+import type { RecordHappening } from '../ledger.js'
 import type { PinFacts } from './image-answers.js'
 
 /** Each is asked for with every eviction. */
@@ -15,6 +16,7 @@ export interface PinsOptions {
   readonly store: PinStore
   /** Of the configuration. */
   readonly configured: readonly Filter[]
+  readonly record: RecordHappening
   readonly log: Log
 }
 
@@ -68,29 +70,35 @@ export class Pins {
 
   /** Replaces a pin that the image has. In effect, and durable, when it resolves. */
   async pin(pin: Pin): Promise<void> {
-    await this.#change((pins) => {
-      if (pins.size >= MOST_PINS && !pins.has(pin.uuid)) {
+    const { by, reason, uuid } = pin
+    const tell = () => this.#options.record('pinned', uuid, { by, reason })
+    await this.#change(tell, (pins) => {
+      if (pins.size >= MOST_PINS && !pins.has(uuid)) {
         throw new MirrorError(
           'QUERY_INVALID',
           `there are ${MOST_PINS} pins already; say it by a filter in the configuration`,
         )
       }
-      pins.delete(pin.uuid)
-      pins.set(pin.uuid, pin)
+      pins.delete(uuid)
+      pins.set(uuid, pin)
+      return true
     })
   }
 
   /** Takes back what an operator said. Harmless where nobody has. */
-  async unpin(uuid: Uuid): Promise<void> {
-    if (this.#pins.has(uuid)) await this.#change((pins) => pins.delete(uuid))
+  async unpin(uuid: Uuid, by: string): Promise<void> {
+    const tell = () => this.#options.record('unpinned', uuid, { by })
+    await this.#change(tell, (pins) => pins.delete(uuid))
   }
 
-  #change(change: (pins: Map<Uuid, Pin>) => void): Promise<void> {
+  /** @param tell what is only true once it is durable; not called where `change` answers that nothing changed. */
+  #change(tell: () => void, change: (pins: Map<Uuid, Pin>) => boolean): Promise<void> {
     return this.#changing.run(async () => {
       const pins = new Map(this.#pins)
-      change(pins)
+      if (!change(pins)) return
       await this.#options.store.save([...pins.values()])
       this.#pins = pins
+      tell()
     })
   }
 }

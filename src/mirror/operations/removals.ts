@@ -35,7 +35,7 @@ export class Removals {
    */
   async remove(uuid: Uuid, { name: by }: Operator): Promise<RemovalAnswer> {
     const { log, room, store } = this.#options
-    const freedBytes = await room.letGo(uuid, `deleted by ${by}`, () => this.#refuse(uuid))
+    const freedBytes = await room.letGo(uuid, by, () => this.#refuse(uuid))
     await store.icons.forget(uuid)
     log.info({ uuid, freedBytes, by }, `let go of image ${uuid}, as ${by} wanted`)
     return { uuid, freedBytes }

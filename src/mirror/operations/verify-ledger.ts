@@ -49,6 +49,8 @@ export interface LedgerVerdict {
   readonly unfinishedBytes: number
 }
 
+const OWN_HEAD = 'ledger/head'
+
 /**
  * Finds whatever is not as it was written: bytes, entries, files. That the end is missing can only be known from a head that is newer:
  * `ledger/head`, or one that was kept elsewhere.
@@ -61,7 +63,7 @@ export async function verifyLedger(
 ): Promise<LedgerVerdict> {
   const own = await ledger.signedHead()
   const wanted = [
-    ...(own ? [{ from: 'ledger/head', said: formatSignedHead(own) }] : []),
+    ...(own ? [{ from: OWN_HEAD, said: formatSignedHead(own) }] : []),
     ...given.map((said) => ({ from: 'kept elsewhere', said })),
   ].map(({ from, said }) => ({ from, said, head: parseHead(said) }))
   const hashesOf = wanted.flatMap(({ head }) => (head ? [head.entries] : []))
@@ -76,8 +78,11 @@ export async function verifyLedger(
       return { entries: 0, hash: '', from, isSigned: false, complaint: `no head of a ledger: "${said.slice(0, 60)}"` }
     }
     const { entries, hash, signature, text } = head
+    // A crash between the two files of `ledger/head` leaves the new text beside the signature of the one before; its own is in the ledger.
+    const isInLedger = from === OWN_HEAD && text !== undefined && text === check.lastHead?.text
     const isSigned =
-      trusted !== undefined && text !== undefined && signature !== undefined && isMinisigned(trusted, text, signature)
+      isInLedger ||
+      (trusted !== undefined && text !== undefined && signature !== undefined && isMinisigned(trusted, text, signature))
     const forged = signature !== undefined && !isSigned ? 'it is not signed by the key of this mirror' : null
     return { entries, hash, from, isSigned, complaint: forged ?? complaintAboutHead(entries, hash, check) }
   })

@@ -174,6 +174,48 @@ describe('an audit', () => {
     }
   })
 
+  it('names who pinned, unpinned and deleted an image, and no longer reports it as held', async () => {
+    const { mirror, uuid } = await auditedMirror()
+    const act = async (method: string, path: string, operator: string, body?: object) => {
+      const headers = { 'x-operator': operator, 'content-type': 'application/json' }
+      const init = { method, headers, ...(body && { body: JSON.stringify(body) }) }
+      expect((await fetch(`${mirror.operatorUrl}/api/images/${uuid}${path}`, init)).status).toBe(200)
+    }
+    await act('PUT', '/pin', 'alice', { reason: 'all zones build on it' })
+    await act('DELETE', '/pin', 'bob')
+    // Nothing is pinned any more: nothing happens.
+    await act('DELETE', '/pin', 'bob')
+    await act('DELETE', '', 'carol')
+    const { items } = await ask(mirror, 'GET', `/api/audit/log?image=${uuid}&limit=3`)
+    expect(items).toMatchObject([
+      { kind: 'pinned', facts: { by: 'alice', reason: 'all zones build on it' } },
+      { kind: 'unpinned', facts: { by: 'bob' } },
+      { kind: 'deleted', facts: { by: 'carol', sha256s: [sha256(BYTES)], sizeBytes: BYTES.length } },
+    ])
+    const report = (await ask(mirror, 'GET', '/api/audit/report')) as AuditReport
+    expect(report.images).toEqual([])
+    expect(report.changes.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['pinned', 'unpinned', 'deleted']))
+  })
+
+  it('takes a crash between the two files of a head for what it is', async () => {
+    const { mirror } = await auditedMirror()
+    await ask(mirror, 'POST', '/api/audit/head')
+    const signature = join(mirror.dataDirectory, 'ledger', 'head.minisig')
+    const older = await readFile(signature)
+    await mirror.close()
+    expect((await readFile(signature)).equals(older)).toBe(false)
+    await writeFile(signature, older)
+    expect(await verifyLedger(openLedger(mirror.dataDirectory), {})).toMatchObject({
+      isIntact: true,
+      heads: [{ from: 'ledger/head', isSigned: true, complaint: null }],
+    })
+    // A head that the ledger does not know needs a signature of its own.
+    const head = join(mirror.dataDirectory, 'ledger', 'head')
+    await writeFile(head, (await readFile(head, 'utf8')).replace(/^at: 20/m, 'at: 19'))
+    const { heads, isIntact } = await verifyLedger(openLedger(mirror.dataDirectory), {})
+    expect([isIntact, heads[0]!.complaint]).toEqual([false, 'it is not signed by the key of this mirror'])
+  })
+
   it('believes no head and no key but the mirror’s own', async () => {
     const { mirror } = await auditedMirror()
     const other = await startMirror()
