@@ -4,6 +4,8 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { openLedger } from '../../src/assemble/open-ledger.js'
+import { verifyLedger } from '../../src/mirror/operations/verify-ledger.js'
 import { download } from '../support/download.js'
 import { MirrorProcess } from '../support/mirror-process.js'
 import type { Fault, FileAsked } from '../zoo/faults.js'
@@ -96,7 +98,7 @@ export async function resumeCampaign(rounds: number, seed: number): Promise<Camp
       had = start + (await mirror.receivedBytes())
       await mirror.kill()
       await going
-      await checkNames(directory)
+      await checkStore(directory)
     }
     server.behave()
     const mirror = await MirrorProcess.start(directory, settings)
@@ -104,7 +106,7 @@ export async function resumeCampaign(rounds: number, seed: number): Promise<Camp
     if (outcome.kind !== 'complete' || !outcome.bytes.equals(file))
       throw new Error(`seed ${seed}: the file did not arrive whole`)
     if ((await mirror.stop()) !== 0) throw new Error(`seed ${seed}: the mirror did not end well`)
-    await checkNames(directory)
+    await checkStore(directory)
     return { rounds, seed, complete: 1, mostSentAgain, sentAgain }
   } finally {
     await server.close()
@@ -156,7 +158,7 @@ export async function everythingCampaign(rounds: number, seed: number): Promise<
       await wait(random() * 700)
       await mirror.kill()
       await Promise.all(asking)
-      await checkNames(directory)
+      await checkStore(directory)
     }
     const mirror = await MirrorProcess.start(directory, settings)
     for (const uuid of uuids) {
@@ -167,7 +169,7 @@ export async function everythingCampaign(rounds: number, seed: number): Promise<
         throw new Error(`seed ${seed}: image ${uuid} cannot be had`)
     }
     if ((await mirror.stop()) !== 0) throw new Error(`seed ${seed}: the mirror did not end well`)
-    await checkNames(directory)
+    await checkStore(directory)
     await checkListed(directory, files)
     return { rounds, seed, complete, mostSentAgain: 0, sentAgain: 0 }
   } finally {
@@ -188,6 +190,18 @@ async function checkListed(directory: string, files: Readonly<Record<string, Buf
       throw new Error(`listed image ${uuid} cannot be had`)
   }
   await mirror.stop()
+}
+
+async function checkStore(directory: string): Promise<void> {
+  await checkNames(directory)
+  await checkLedger(directory)
+}
+
+/** A kill makes no ledger look changed; at most its end is torn, which is told and is no fault. */
+async function checkLedger(directory: string): Promise<void> {
+  const { faults, heads, isIntact, keyComplaint } = await verifyLedger(openLedger(join(directory, 'data')), {})
+  if (!isIntact)
+    throw new Error(`the ledger is not as it was written: ${JSON.stringify({ faults, heads, keyComplaint })}`)
 }
 
 /** Every name in the store is right: what `sha256sum` would say. */

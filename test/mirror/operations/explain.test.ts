@@ -291,8 +291,12 @@ it('is pointed to by what clients are refused, for every uuid alike, and answers
   const surroundings: Surroundings = {
     version: '1.2.3',
     environment: { IMGAPI_MIRROR_URL: mirror.operatorUrl },
-    write: (text) => void (seen.out += text),
-    complain: (text) => void (seen.err += text),
+    write: (text) => {
+      seen.out += text
+    },
+    complain: (text) => {
+      seen.err += text
+    },
     readFile: () => Promise.reject(Object.assign(new Error('no such file'), { code: 'ENOENT' })),
     openInput: async () => ({ stream: Readable.from([]), sizeBytes: undefined }),
     stop: new AbortController().signal,
