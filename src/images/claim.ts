@@ -16,7 +16,10 @@ export interface Statement {
    * IMGAPI gets it. Size and digests in the manifest are the original's: what the upstream sends is held to them.
    */
   readonly needsRecompression?: boolean
-  /** Of such a file: SHA-256 of what it unpacks to, lower-case hex, as its Docker image declares it (a diff_id). */
+  /**
+   * SHA-256 of what the file unpacks to, lower-case hex, as its Docker image declares it (a diff_id): of such a file, and of any
+   * layer that is to be made anew should it turn out to be one in spite of its media type.
+   */
   readonly unpackedSha256?: string
 }
 

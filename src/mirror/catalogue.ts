@@ -25,6 +25,8 @@ export interface CatalogueOptions {
   readonly policies?: ConflictPolicies
   /** What became of a file that clients of IMGAPI could not unpack; `undefined` while nothing has. */
   readonly derivationOf?: (sha256: string) => Derivation | undefined
+  /** Whether a file turned out to be one that they could not unpack, though nobody said so. */
+  readonly isMislabelled?: (sha256: string) => boolean
   readonly log: Log
   readonly onConflict?: (conflict: Conflict) => void
   /** Those who disagreed agree, or one of them has nothing to say any more. */
@@ -169,14 +171,23 @@ export class Catalogue {
     if (!entry || !answer) return []
     const { identity } = answer
     const agreeing = entry.ready.filter(
-      (claim) => !claim.needsRecompression && identityDifferences(identity, claim.manifest).length === 0,
+      (claim) => !this.#needsRemaking(claim) && identityDifferences(identity, claim.manifest).length === 0,
     )
     return standingFirst(agreeing)
   }
 
   /** Claims of files that have to be packed anew, as their upstreams have them; standing ones first. */
   originalsOf(uuid: Uuid): readonly Claim[] {
-    return standingFirst(this.claimsOf(uuid).filter(({ needsRecompression }) => needsRecompression))
+    return standingFirst(this.claimsOf(uuid).filter((claim) => this.#needsRemaking(claim)))
+  }
+
+  /** Images of which somebody claims that this is their first file, in no order. Looks through all. */
+  claimedWith(sha256: string): readonly Uuid[] {
+    const found: Uuid[] = []
+    for (const [uuid, { claims }] of this.#entries) {
+      if (claims.some(({ manifest }) => firstSha256Of(manifest) === sha256)) found.push(uuid)
+    }
+    return found
   }
 
   /** Whether somebody has the image, but only in a form that has to be packed anew before anybody is told of it. */
@@ -390,22 +401,29 @@ export class Catalogue {
 
   /** The same array, where nothing was to be packed anew. */
   #readyOf(claims: readonly Claim[]): readonly Claim[] {
-    if (!claims.some(({ needsRecompression }) => needsRecompression)) return claims
+    if (!claims.some((claim) => this.#needsRemaking(claim))) return claims
     return claims.flatMap((claim) => {
-      const manifest = claim.needsRecompression ? this.#remadeForm(claim) : claim.manifest
-      return manifest ? [{ ...claim, manifest }] : []
+      if (!this.#needsRemaking(claim)) return [claim]
+      const manifest = this.#remadeForm(claim)
+      return manifest ? [{ ...claim, manifest, needsRecompression: true }] : []
     })
   }
 
+  #needsRemaking({ manifest, needsRecompression }: Claim): boolean {
+    if (needsRecompression || manifest.type !== 'docker') return needsRecompression ?? false
+    const sha256 = firstSha256Of(manifest)
+    return sha256 !== undefined && this.#options.isMislabelled?.(sha256) === true
+  }
+
   #remadeForm({ manifest }: Claim): Manifest | undefined {
-    const sha256 = manifest.files[0]?.digests.find(({ algorithm }) => algorithm === 'sha256')?.hex
+    const sha256 = firstSha256Of(manifest)
     const derivation = sha256 && this.#options.derivationOf?.(sha256)
     return derivation ? asRemade(manifest, { ...derivation, compression: 'gzip' }) : undefined
   }
 
   /** What builds on an image that is not ready comes into lists, and leaves them, with it. */
   #noteUnready(uuid: Uuid, { claims, winner, withheld }: Entry): void {
-    const isUnready = !winner && !withheld && claims.some((claim) => claim.needsRecompression && stands(claim))
+    const isUnready = !winner && !withheld && claims.some((claim) => this.#needsRemaking(claim) && stands(claim))
     if (isUnready === this.#unready.has(uuid)) return
     if (isUnready) this.#unready.add(uuid)
     else this.#unready.delete(uuid)
@@ -472,6 +490,10 @@ function differencesTo(identity: Manifest, manifest: Manifest): readonly string[
 /** Equal sets are mostly the same array. */
 function areSameChannels(one: readonly string[] | undefined, other: readonly string[] | undefined): boolean {
   return one === other || one?.join() === other?.join()
+}
+
+function firstSha256Of({ files }: Manifest): string | undefined {
+  return files[0]?.digests.find(({ algorithm }) => algorithm === 'sha256')?.hex
 }
 
 function standingFirst(claims: readonly Claim[]): readonly Claim[] {

@@ -193,10 +193,8 @@ function claimFrom(
     lastHeardMs: heardMs,
     withdrawnMs: undefined,
     ...(statement.channels && { channels: statement.channels }),
-    ...(statement.needsRecompression && {
-      needsRecompression: true,
-      ...(statement.unpackedSha256 !== undefined && { unpackedSha256: statement.unpackedSha256 }),
-    }),
+    ...(statement.needsRecompression && { needsRecompression: true }),
+    ...(statement.unpackedSha256 !== undefined && { unpackedSha256: statement.unpackedSha256 }),
   }
 }
 

@@ -3,7 +3,7 @@ import { isMirrorError, MirrorError } from '../errors.js'
 import { ancestryOf } from '../images/ancestry.js'
 import type { Claim } from '../images/claim.js'
 import { DIGEST_ALGORITHMS, strongestDigest } from '../images/digest.js'
-import { SNIFF_BYTES, sniffCompression } from '../images/docker/sniff-compression.js'
+import { type LayerCompression, SNIFF_BYTES, sniffCompression } from '../images/docker/sniff-compression.js'
 import type { ListQuery } from '../images/list-query.js'
 import type { ImageFile, Manifest } from '../images/manifest.js'
 import { selectImages } from '../images/match-query.js'
@@ -12,7 +12,7 @@ import { abortable } from '../parts/abortable.js'
 import { systemClock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
-import { type BlobRef, CHUNK_BYTES } from '../store/blob-store.js'
+import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js'
 import type { HeldImage, KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
@@ -126,6 +126,7 @@ export class PullThroughMirror implements Mirror {
   readonly channels: Channels
   readonly ledger: Ledger
   #completeImages: CompleteImages | undefined
+  #lookingBack: Promise<void> | undefined
   /** Whether everything from earlier runs is brought back. */
   #isReady = false
 
@@ -141,6 +142,7 @@ export class PullThroughMirror implements Mirror {
     mirror.#keeping.start()
     await mirror.ledger.start()
     mirror.#recompression.wake()
+    mirror.#lookingBack = mirror.#findMislabelled()
     return mirror
   }
 
@@ -179,6 +181,7 @@ export class PullThroughMirror implements Mirror {
       onConflict,
       onSettled,
       derivationOf: (sha256) => store.registry.derivationOf(sha256),
+      isMislabelled: (sha256) => this.#recompression.isMislabelled(sha256),
     })
     this.channels = channels
     const heard = new Heard({ catalogue, claims: store.claims, record, log })
@@ -278,7 +281,7 @@ export class PullThroughMirror implements Mirror {
       const lacks = this.#catalogue.lacks(manifest, (each) => this.#isHeld(each), maxAncestry)
       if (lacks.length > 0) throw incomplete(uuid, lacks)
     }
-    return manifest.type === 'docker' ? await this.#withSha1(manifest) : manifest
+    return manifest.type === 'docker' ? await this.#withSha1(manifest, signal) : manifest
   }
 
   async findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileOnOffer> {
@@ -360,7 +363,7 @@ export class PullThroughMirror implements Mirror {
       this.#recompression.close(),
       this.#publisher.close(),
     ])
-    await Promise.all([this.#heard.idle(), ...this.#holding.values()])
+    await Promise.all([this.#heard.idle(), this.#lookingBack, ...this.#holding.values()])
     await this.ledger.close()
   }
 
@@ -618,12 +621,13 @@ export class PullThroughMirror implements Mirror {
 
   /**
    * A Docker layer has a sha1 once it is held. One that came for another image, which has it too, is held as soon as
-   * anybody asks for it.
+   * anybody asks for it, or made anew, if it is not what its image says.
    */
-  async #withSha1(manifest: Manifest): Promise<Manifest> {
+  async #withSha1(manifest: Manifest, signal: AbortSignal): Promise<Manifest> {
     const { uuid } = manifest
     this.#holdWhenComplete(manifest)
     await this.#holding.get(uuid)
+    if (this.#catalogue.isUnready(uuid)) await this.#recompression.ready(uuid, signal)
     return this.#catalogue.find(uuid) ?? manifest
   }
 
@@ -632,6 +636,7 @@ export class PullThroughMirror implements Mirror {
     const { type, uuid } = complete.manifest
     try {
       const image = type === 'docker' ? await this.#lookedInto(complete) : complete
+      if (!image) return
       await store.images.keep(image)
       this.#catalogue.hold(image, this.#measured(image))
       this.ledger.record('held', uuid, this.#heldFacts(image))
@@ -642,16 +647,20 @@ export class PullThroughMirror implements Mirror {
     }
   }
 
-  /** With what the bytes of a Docker layer tell about it. */
-  async #lookedInto(image: HeldImage): Promise<HeldImage> {
+  /** With what the bytes of a Docker layer tell about it; `undefined` if it is to be made anew, and not held as it is. */
+  async #lookedInto(image: HeldImage): Promise<HeldImage | undefined> {
     const [file, ...others] = image.files
     if (!file) return image
     const { uuid } = image.manifest
     const blob = await this.#options.store.blobs.open(file.sha256)
     if (!blob) throw new MirrorError('STORE_BROKEN', `the file of image ${uuid} has vanished`)
     try {
-      const head = Buffer.alloc(SNIFF_BYTES)
-      const compression = sniffCompression(head.subarray(0, await blob.read(head, 0)))
+      const compression = await compressionOf(blob)
+      const claimed = image.manifest.files[0]!.digests
+      if (compression === 'zstd' && claimed.some(({ hex }) => hex === file.sha256)) {
+        this.#recompression.setApart(file.sha256)
+        return undefined
+      }
       if (compression === 'zstd') {
         this.#options.log.warn({ uuid }, `image ${uuid} is compressed with zstd, which imgadm cannot unpack`)
       }
@@ -660,6 +669,28 @@ export class PullThroughMirror implements Mirror {
       return { ...image, files: [{ ...file, layer }, ...others] }
     } finally {
       await blob.close()
+    }
+  }
+
+  /** Layers that came and were not held, being zstd, are not listed again as something else because of a restart. */
+  async #findMislabelled(): Promise<void> {
+    const { log, store } = this.#options
+    try {
+      for (const manifest of [...this.#catalogue.all()]) {
+        if (this.#abort.signal.aborted) return
+        if (manifest.type !== 'docker' || this.#catalogue.held(manifest.uuid) || !this.#isHeld(manifest)) continue
+        const { sha256 } = this.#blobOf(manifest, 0)!
+        if (this.#recompression.isMislabelled(sha256)) continue
+        const blob = await store.blobs.open(sha256)
+        if (!blob) continue
+        try {
+          if ((await compressionOf(blob)) === 'zstd') this.#recompression.setApart(sha256)
+        } finally {
+          await blob.close()
+        }
+      }
+    } catch (error) {
+      log.error({ err: error }, 'layers that are here could not be looked into')
     }
   }
 
@@ -710,6 +741,11 @@ export class PullThroughMirror implements Mirror {
     if (failure) throw failure
     return undefined
   }
+}
+
+async function compressionOf(blob: OpenBlob): Promise<LayerCompression> {
+  const head = Buffer.alloc(SNIFF_BYTES)
+  return sniffCompression(head.subarray(0, await blob.read(head, 0)))
 }
 
 function isSameList(one: readonly Manifest[], other: readonly Manifest[]): boolean {

@@ -37,7 +37,7 @@ export interface RecompressionOptions {
 
 /** Who was told to come back should find it done. */
 const RETRY_AFTER_MS = 30_000
-/** Layers that are remembered as refused. */
+/** Layers that are remembered as refused, and as many as mislabelled. */
 const REFUSED_REMEMBERED = 10_000
 const REFUSED_SHOWN = 100
 
@@ -64,6 +64,8 @@ export class Recompression {
   readonly #lanes = { client: new OneAtATime(), background: new OneAtATime() }
   /** By original and what it should unpack to: why nothing can be made of it. Another try would end the same way. */
   readonly #refused = new LRUCache<string, string>({ max: REFUSED_REMEMBERED })
+  /** Layers that turned out to be zstd when they were here. What is found anew after a start is not written down. */
+  readonly #mislabelled = new LRUCache<string, true>({ max: REFUSED_REMEMBERED })
   readonly #abort = new AbortController()
   readonly #underWay = new Set<Promise<unknown>>()
   #round: Promise<void> | undefined
@@ -88,6 +90,24 @@ export class Recompression {
     })
   }
 
+  /** Whether a layer is zstd, whatever its image says; known once it has been here. */
+  isMislabelled(sha256: string): boolean {
+    return this.#mislabelled.has(sha256) || this.#options.store.registry.derivationOf(sha256) !== undefined
+  }
+
+  /** A layer that is here is zstd, whatever its image says: all images with it are treated as if it had been said. */
+  setApart(sha256: string): void {
+    const { catalogue, log } = this.#options
+    if (this.#mislabelled.has(sha256)) return
+    this.#mislabelled.set(sha256, true)
+    log.warn(
+      { sha256 },
+      `layer ${sha256} is compressed with zstd, which imgadm cannot unpack, and its image says otherwise`,
+    )
+    catalogue.remade(catalogue.claimedWith(sha256))
+    this.wake()
+  }
+
   /** Whether the file of this image is one that is made here. */
   makes({ uuid, files }: Manifest): boolean {
     const { catalogue } = this.#options
@@ -100,7 +120,11 @@ export class Recompression {
   /** Makes the file of an image, or joins whoever does. @throws as `recompressLayer`, and as a flight of the original. */
   async make(uuid: Uuid, lane: 'client' | 'background'): Promise<void> {
     const original = this.#originalOf(uuid)
-    if (!original) throw new MirrorError('UPSTREAM_UNREACHABLE', `no upstream offers a layer to make image ${uuid} of`)
+    if (!original) {
+      const refusal = this.#refusalOf(uuid)
+      if (refusal !== undefined) throw new MirrorError('MANIFEST_INVALID', refusal)
+      throw new MirrorError('UPSTREAM_UNREACHABLE', `no upstream offers a layer to make image ${uuid} of`)
+    }
     const { sha256, unpackedSha256 } = original
     const making = this.#making.do(`${sha256} ${unpackedSha256}`, () =>
       this.#lanes[lane].run(() => this.#make(uuid, original)),
@@ -143,8 +167,7 @@ export class Recompression {
   status(): RecompressionStatus {
     const unready = this.#options.catalogue.unready()
     const refused = unready.flatMap((uuid) => {
-      const original = this.#originalOf(uuid)
-      const reason = original && this.#refused.get(keyOf(original))
+      const reason = this.#refusalOf(uuid)
       return reason === undefined ? [] : [{ uuid, reason }]
     })
     return { waiting: unready.length - refused.length, refused: refused.slice(0, REFUSED_SHOWN) }
@@ -257,12 +280,22 @@ export class Recompression {
 
   #originalOf(uuid: Uuid): Original | undefined {
     const claims = this.#options.catalogue.originalsOf(uuid)
-    const [first] = claims
+    const first = claims.find(({ unpackedSha256 }) => unpackedSha256 !== undefined)
     const file = first?.manifest.files[0]
     const sha256 = sha256Of(first)
     if (!file || sha256 === undefined || first?.unpackedSha256 === undefined) return undefined
     const alike = claims.filter((claim) => sha256Of(claim) === sha256)
     return { sha256, sizeBytes: file.sizeBytes, unpackedSha256: first.unpackedSha256, claims: alike }
+  }
+
+  /** Why nothing can be made of what there is of this image, if that is known. */
+  #refusalOf(uuid: Uuid): string | undefined {
+    const original = this.#originalOf(uuid)
+    if (original) return this.#refused.get(keyOf(original))
+    const [claim] = this.#options.catalogue.originalsOf(uuid)
+    if (!claim) return undefined
+    const without = 'nothing is made of it without "recompress: gzip" of its upstream, and a diff_id in its config'
+    return `layer ${sha256Of(claim)} is compressed with zstd, which imgadm cannot unpack, though its media type says otherwise; ${without}`
   }
 
   #derivationOf(claim: Claim): Derivation | undefined {

@@ -23,6 +23,8 @@ interface Head {
   readonly channels?: readonly string[]
   /** What a file that needs recompression unpacks to. */
   readonly unpacked?: string
+  /** The same of a file that is not known to need it. */
+  readonly wouldUnpack?: string
 }
 
 const MANIFEST_KEY = ',"manifest":'
@@ -54,7 +56,7 @@ export function writeClaimLine(line: ClaimLine): string {
     whereabouts: whereabouts.map((text) => text ?? null),
     ...(digests && { digests }),
     ...(channels && { channels }),
-    ...(needsRecompression && unpackedSha256 !== undefined && { unpacked: unpackedSha256 }),
+    ...(unpackedSha256 !== undefined && { [needsRecompression ? 'unpacked' : 'wouldUnpack']: unpackedSha256 }),
   }
   return sealJson(`{"claim":${JSON.stringify(head)}${MANIFEST_KEY}${json}}`)
 }
@@ -96,6 +98,7 @@ export class ClaimLineReader {
       lastHeardMs: head.last,
       withdrawnMs: head.withdrawn,
       ...(channels && { channels }),
+      ...(head.wouldUnpack !== undefined && { unpackedSha256: head.wouldUnpack }),
       ...(head.unpacked !== undefined && { needsRecompression: true, unpackedSha256: head.unpacked }),
     }
     return { kind: 'claim', claim }

@@ -292,5 +292,60 @@ describe.skipIf(whyNot !== undefined)(
       expect(gunzipSync(await bytesOf(`${mirror.url}/images/${uuid}/file`)).equals(tar)).toBe(true)
       expect(registry.asked(packed.digest)).toBe(1)
     })
+
+    describe('that its media type calls gzip', () => {
+      const mislabelled = blobOf(middle.bytes, base.mediaType)
+      const tars = [tarOf('base', contents.base), middleTar, tarOf('top', contents.top)]
+      const image = imageOf([base, mislabelled, top], tars)
+      const file = (mirror: RunningMirror) => bytesOf(`${mirror.url}/images/${middleUuid}/file`)
+
+      it('is made anew as soon as it has been pulled', async () => {
+        const registry = await registryOf({ 'org/app:latest': image })
+        const mirror = await startOver(registry)
+        expect(await listOf(mirror)).toHaveLength(3)
+        await bytesOf(`${mirror.url}/images/${baseUuid}/file`)
+        await file(mirror)
+        await until(async () => (await derivations(mirror).catch(() => [])).length === 1)
+        const bytes = await file(mirror)
+        expect(gunzipSync(bytes).equals(middleTar)).toBe(true)
+        const shown = (await listOf(mirror)).find(({ uuid }) => uuid === middleUuid)
+        expect(shown!.files).toEqual([{ sha1: sha1(bytes), size: bytes.length, compression: 'gzip' }])
+        const original = await bytesOf(`${mirror.url}/v2/org/app/blobs/${middle.digest}`)
+        expect(original.equals(middle.bytes)).toBe(true)
+        await mirror.close()
+        await registry.close()
+        const offline = await startOver(registry, { data: mirror.dataDirectory, offline: true })
+        expect((await file(offline)).equals(bytes)).toBe(true)
+      })
+
+      it('is set aside with the reason once it has been pulled, where nothing may be made of it, also after a restart', async () => {
+        const registry = await registryOf({ 'org/app:latest': image })
+        const mirror = await startOver(registry, {}, { recompress: 'none' })
+        await bytesOf(`${mirror.url}/v2/org/app/blobs/${middle.digest}`)
+        const expectSetAside = async (running: RunningMirror) => {
+          const reason = expect.stringMatching(/compressed with zstd.*media type says otherwise.*"recompress: gzip"/)
+          await until(async () => (await seen(running)).refused.length === 1)
+          expect(await seen(running)).toEqual({ waiting: 0, refused: [{ uuid: middleUuid, reason }] })
+          expect((await listOf(running)).map(({ uuid }) => uuid)).toEqual([baseUuid])
+          for (const uuid of [middleUuid, topUuid]) {
+            const answer = await fetch(`${running.url}/images/${uuid}/file`)
+            expect([answer.status, await answer.json()]).toEqual([404, expect.objectContaining({ message: reason })])
+          }
+        }
+        await until(async () => (await mirror.status()).flights.length === 0)
+        // What Docker clients have pulled is looked at when it is asked for.
+        expect((await fetch(`${mirror.url}/images/${middleUuid}`)).status).toBe(404)
+        await expectSetAside(mirror)
+        await mirror.close()
+        const again = await startOver(registry, { data: mirror.dataDirectory }, { recompress: 'none' })
+        await expectSetAside(again)
+        await again.close()
+        // Nobody has to ask for it, or to fetch it again, once more is allowed.
+        const making = await startOver(registry, { data: mirror.dataDirectory })
+        await until(async () => (await derivations(making).catch(() => [])).length === 1)
+        expect(gunzipSync(await file(making)).equals(middleTar)).toBe(true)
+        expect(registry.asked(middle.digest)).toBe(1)
+      })
+    })
   },
 )

@@ -73,7 +73,7 @@ export class OfferMaker {
         const { uuid } = layer.manifest
         const isTop = uuid === top
         if (statements.has(uuid) && !(isTop && !tops.has(uuid))) continue
-        statements.set(uuid, statementOf(family.image.repository, layer))
+        statements.set(uuid, statementOf(family.image.repository, layer, this.#recompresses))
         if (isTop) tops.add(uuid)
       }
     }
@@ -121,14 +121,23 @@ export class OfferMaker {
   }
 }
 
-/** What is said of one layer, and where its file is. */
+/**
+ * What is said of one layer, and where its file is.
+ * @param recompresses what is zstd is to be packed anew, also where its media type does not say so.
+ */
 export function statementOf(
   repository: string,
   { layer, manifest, needsRecompression, unpackedSha256 }: LayerImage,
+  recompresses = false,
 ): Statement {
   const whereabouts = [formatWhereabouts({ repository, digest: layer.digest, urls: layer.urls ?? [] })]
-  if (!needsRecompression) return { manifest, whereabouts }
-  return { manifest, whereabouts, needsRecompression, ...(unpackedSha256 !== undefined && { unpackedSha256 }) }
+  const mayBeMade = (needsRecompression || recompresses) && unpackedSha256 !== undefined
+  return {
+    manifest,
+    whereabouts,
+    ...(needsRecompression && { needsRecompression }),
+    ...(mayBeMade && { unpackedSha256 }),
+  }
 }
 
 function familiesOf(followed: readonly FollowedTag[]): Iterable<Family> {
