@@ -21,6 +21,8 @@ export interface OperatorStatus
       readonly isTooSlow: boolean
     } | null
     readonly lost: readonly unknown[]
+    /** Older mirrors do not say. */
+    readonly damagedRecords?: readonly { readonly path: string }[]
   }
 }
 

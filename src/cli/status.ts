@@ -27,7 +27,7 @@ export function registerStatus(program: Command, surroundings: CommandSurroundin
 
 function describe(status: OperatorStatus, url: string, columns: number | undefined): string {
   const { keeping, upstreams, flights, conflicts } = status
-  const { room, scrub, lost } = keeping
+  const { room, scrub, lost, damagedRecords = [] } = keeping
   const reachable = upstreams.filter(({ state }) => state === 'reachable').length
   const failing = upstreams.filter(({ state }) => state === 'failing').map(({ name }) => name)
   const facts: [string, string][] = [
@@ -50,6 +50,11 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
     ['scrub', scrub === null ? 'off' : describeScrub(scrub)],
     ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
   ]
+  const [first, ...others] = damagedRecords
+  if (first) {
+    const more = others.length === 0 ? '' : `, and ${others.length} more`
+    facts.push(['damaged', `${first.path}${more}: damaged at start, so that the image counts as not held`])
+  }
   return formatFacts(facts, columns)
 }
 

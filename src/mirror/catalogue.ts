@@ -213,6 +213,11 @@ export class Catalogue {
     }
   }
 
+  /** What anybody claims of any image, whether it stands or not, in no order. */
+  *claimed(): Generator<Manifest> {
+    for (const { claims } of this.#entries.values()) for (const { manifest } of claims) yield manifest
+  }
+
   /** Whether anybody has an image of that uuid, withheld or not. */
   isKnown(uuid: Uuid): boolean {
     return this.find(uuid) !== undefined || this.#withheld.has(uuid)

@@ -28,6 +28,8 @@ export interface FlightOptions {
   readonly counters: MirrorCounters
   readonly record: RecordHappening
   readonly log: Log
+  /** As PartialBlob.keep has it. */
+  readonly beforeNaming?: ((sha256: string) => Promise<void>) | undefined
   /** Bytes turned out wrong that readers may have. */
   readonly onSpoilt: () => void
   /** How long to wait after the n-th failure in a row without a new byte, n from 1. */
@@ -221,7 +223,7 @@ export class Flight {
       const contributors = await this.#receive(file)
       await this.#verify(file, contributors)
       const extents = file.partial?.extents ?? []
-      const fingerprint = await file.keep()
+      const fingerprint = await file.keep(this.#options.beforeNaming)
       counters.flightEnded(fingerprint ? 'kept' : 'passed')
       const facts = { uuid: manifest.uuid, sizeBytes: this.expected.sizeBytes, durationMs: Date.now() - startedMs }
       if (fingerprint) log.info(facts, `kept file ${this.fileIndex} of image ${manifest.uuid}`)

@@ -63,8 +63,16 @@ export class Flights {
     return this.#spoilt.has(keyOf(manifest, fileIndex))
   }
 
-  /** @throws MirrorError CLOSING when the mirror takes nothing new. */
-  start(manifest: Manifest, fileIndex: number, offers: readonly Offer[]): Flight {
+  /**
+   * @param beforeNaming as PartialBlob.keep has it.
+   * @throws MirrorError CLOSING when the mirror takes nothing new.
+   */
+  start(
+    manifest: Manifest,
+    fileIndex: number,
+    offers: readonly Offer[],
+    beforeNaming?: (sha256: string) => Promise<void>,
+  ): Flight {
     if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing and fetches nothing new')
     const key = keyOf(manifest, fileIndex)
     // One that has failed is only tidying up behind itself; one that nobody can join passes by.
@@ -80,6 +88,7 @@ export class Flights {
       fileIndex,
       offers,
       mustPass,
+      beforeNaming,
       faults: this.#faults,
       backoffMs,
       onSpoilt,

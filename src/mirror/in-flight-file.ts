@@ -128,8 +128,8 @@ export class InFlightFile {
   }
 
   /** Answers `undefined` for a file that passed by. */
-  async keep(): Promise<Fingerprint | undefined> {
-    if (!this.#passing) return await this.#partial!.keep()
+  async keep(beforeNaming?: (sha256: string) => Promise<void>): Promise<Fingerprint | undefined> {
+    if (!this.#passing) return await this.#partial!.keep(beforeNaming)
     await this.#partial?.discard()
     return undefined
   }

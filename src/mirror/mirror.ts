@@ -149,6 +149,8 @@ export interface KeepingStatus {
   readonly scrub: ScrubStatus | undefined
   /** Files of held images that are not here: damaged, and not to be had again so far. */
   readonly lost: readonly { readonly uuid: Uuid; readonly fileIndex: number; readonly sha256: string }[]
+  /** Files of images, also of those published here, that were damaged at start: these images count as not held. */
+  readonly damagedRecords: readonly { readonly uuid: Uuid; readonly path: string }[]
 }
 
 export interface RoomStatus {

@@ -138,6 +138,7 @@ export class PullThroughMirror implements Mirror {
     mirror.#beginLedger()
     await mirror.#publisher.start()
     await mirror.registry.start()
+    await mirror.#publisher.tidyFiles()
     mirror.#refresher.start()
     mirror.#keeping.start()
     await mirror.ledger.start()
@@ -233,6 +234,7 @@ export class PullThroughMirror implements Mirror {
       room: this.#keeping.room,
       flights: this.#flights,
       find: (uuid) => this.#find(uuid, this.#abort.signal),
+      isOfDocker: (sha256) => this.registry.needs(sha256),
     })
     this.publishing = this.#publisher
     this.registry = new RegistryMirror({

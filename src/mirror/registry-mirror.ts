@@ -203,6 +203,12 @@ export class RegistryMirror implements Registry {
     }
   }
 
+  /** Whether any manifest that is kept, by whatever way a client comes to it, has this blob. */
+  async needs(sha256: string): Promise<boolean> {
+    await this.#contents.read(this.#options.store.registry.objects())
+    return this.#contents.leadingTo(`sha256:${sha256}`).size > 0
+  }
+
   /** Ends what is under way. */
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))

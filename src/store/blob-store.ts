@@ -110,8 +110,9 @@ export interface PartialBlob {
    * name. If a blob with the same sha256 is already kept, that one stays and this is dropped.
    * @throws MirrorError UPSTREAM_MISBEHAVED when a weaker expected digest differs, or when another blob with the same
    *   sha1 and another sha256 is kept; STORE_FULL, STORE_BROKEN. After a rejection nothing has its name.
+   * @param beforeNaming told its sha256 when all is right and before it has its name; what it rejects with is thrown.
    */
-  keep(): Promise<Fingerprint>
+  keep(beforeNaming?: (sha256: string) => Promise<void>): Promise<Fingerprint>
   /**
    * Forgets the bytes: the name is removed now, the bytes when `close` is called. Harmless after `keep`. Nothing of it
    * will ever be resumed.

@@ -9,7 +9,7 @@ import { OneAtATime } from '../parts/one-at-a-time.js'
 import type { Flaw } from './audit-store.js'
 import { type Places, setFileAside } from './evidence.js'
 import type { FileSystem } from './file-system.js'
-import type { HeldImage, ImageStore } from './image-store.js'
+import type { DamagedRecord, HeldImage, ImageStore } from './image-store.js'
 import { openSealedJson, sealJson } from './sealed-json.js'
 import { storeFailure } from './store-failure.js'
 import { ensureDirectory, readWhole, writeWhole } from './whole-files.js'
@@ -27,6 +27,7 @@ export class DiskImageStore implements ImageStore {
   readonly #places: Places
   readonly #fileSystem: FileSystem
   readonly #images = new Map<Uuid, HeldImage>()
+  readonly #damaged = new Map<Uuid, DamagedRecord>()
   /** So that of two writes of one image the later one is on the disk as it is in memory. */
   readonly #writing = new OneAtATime()
 
@@ -47,8 +48,10 @@ export class DiskImageStore implements ImageStore {
           log.error({ path: join(directory, name), err: error }, 'the file of an image cannot be read')
           return undefined
         })
-        if (image) store.#images.set(image.manifest.uuid, image)
-        else log.error({ path: join(directory, name) }, 'the file of an image is damaged; the image counts as not held')
+        if (image) return void store.#images.set(image.manifest.uuid, image)
+        const uuid = uuidOf(name)
+        if (uuid) store.#damaged.set(uuid, { uuid, path: join(directory, name) })
+        log.error({ path: join(directory, name) }, 'the file of an image is damaged; the image counts as not held')
       })
     } catch (cause) {
       throw storeFailure(`cannot read the images in ${directory}`, cause)
@@ -70,6 +73,10 @@ export class DiskImageStore implements ImageStore {
     return this.#images.get(uuid)
   }
 
+  damaged(): readonly DamagedRecord[] {
+    return [...this.#damaged.values()]
+  }
+
   async keep(image: HeldImage): Promise<void> {
     const { uuid } = image.manifest
     await this.#writing.run(async () => {
@@ -79,6 +86,7 @@ export class DiskImageStore implements ImageStore {
         throw storeFailure(`cannot keep image ${uuid}`, cause)
       }
       this.#images.set(uuid, image)
+      this.#damaged.delete(uuid)
     })
   }
 
@@ -127,11 +135,13 @@ export class DiskImageStore implements ImageStore {
   /** What we know of the image is good: the file is to say the same. */
   async #auditFile(name: string): Promise<Flaw | undefined> {
     const path = join(this.#directory, name)
-    const uuid = parseUuid(name.replace(/\.json$/, ''))
+    const uuid = uuidOf(name)
     const known = uuid && this.#images.get(uuid)
     const isThere = (await this.#fileSystem.describe(path)) !== undefined
     // Forgotten since we asked for names.
     if (!known && !isThere) return undefined
+    // Told of already, and for an operator to look at where it is: what it says may be all that is known of the image.
+    if (!known && uuid && this.#damaged.has(uuid)) return undefined
     const found = isThere ? await this.#read(name).catch(() => undefined) : undefined
     if (known && found && isDeepStrictEqual(toRest(found), toRest(known))) return undefined
     const complaint = isThere ? 'it is not as it was written' : 'it has vanished'
@@ -142,7 +152,7 @@ export class DiskImageStore implements ImageStore {
 
   /** Answers `undefined` for what is not an image as we wrote it, under its own name. */
   async #read(name: string): Promise<HeldImage | undefined> {
-    const uuid = name.endsWith('.json') ? parseUuid(name.slice(0, -'.json'.length)) : undefined
+    const uuid = uuidOf(name)
     if (!uuid) return undefined
     const text = await readWhole(this.#fileSystem, join(this.#directory, name), FILE_LIMIT_BYTES)
     const atRest = text && (openSealedJson(text) as ImageAtRest | undefined)
@@ -154,6 +164,10 @@ export class DiskImageStore implements ImageStore {
     if (manifest.uuid !== uuid) return undefined
     return { manifest, files, heldSinceMs, upstream, ...(publication && { publication }) }
   }
+}
+
+function uuidOf(name: string): Uuid | undefined {
+  return name.endsWith('.json') ? parseUuid(name.slice(0, -'.json'.length)) : undefined
 }
 
 function toRest(image: HeldImage): ImageAtRest {

@@ -235,13 +235,13 @@ export class DiskPartialBlob implements PartialBlob {
     await this.#syncWhenDue(bytes.length)
   }
 
-  keep(): Promise<Fingerprint> {
+  keep(beforeNaming?: (sha256: string) => Promise<void>): Promise<Fingerprint> {
     if (this.#discarding || this.#closing) return Promise.reject(new Error('keep was called after discard or close'))
-    this.#keeping ??= this.#keep()
+    this.#keeping ??= this.#keep(beforeNaming)
     return this.#keeping
   }
 
-  async #keep(): Promise<Fingerprint> {
+  async #keep(beforeNaming?: (sha256: string) => Promise<void>): Promise<Fingerprint> {
     await this.verify()
     try {
       const found = this.#foundInPassing()
@@ -253,6 +253,7 @@ export class DiskPartialBlob implements PartialBlob {
         if (measured[digest.algorithm] !== digest.hex) await this.#refuse(digest, measured[digest.algorithm])
       }
       const sizeBytes = this.expected.sizeBytes
+      await beforeNaming?.(measured.sha256)
       const fingerprint = await this.#owner.admit(this.#place.path, { ...measured, sizeBytes })
       this.#isKept = true
       await this.#syncing

@@ -229,6 +229,12 @@ export class DiskRegistryStore implements RegistryStore {
     return this.#derivations.get(fromSha256)
   }
 
+  isOfDerivation(sha256: string): boolean {
+    if (this.#derivations.has(sha256)) return true
+    for (const derivation of this.#derivations.values()) if (derivation.sha256 === sha256) return true
+    return false
+  }
+
   async keepDerivation(derivation: Derivation): Promise<void> {
     await this.#derivationLines.append([{ derivation }], () => this.#derivations.set(derivation.fromSha256, derivation))
   }

@@ -52,11 +52,19 @@ export interface Correction {
   readonly atMs: number
 }
 
+/** The file of an image that is there, and not as we wrote it. */
+export interface DamagedRecord {
+  readonly uuid: Uuid
+  readonly path: string
+}
+
 /** Manifests of held images and icons, as plain files: one `images/<uuid>.json` each. All of them fit in memory. */
 export interface ImageStore extends Audited {
   /** Read once at start. A damaged file is left where it is, named in the log, and not listed. */
   all(): Iterable<HeldImage>
   get(uuid: Uuid): HeldImage | undefined
+  /** Files of images that were damaged when they were read: which blobs these images have is not known. */
+  damaged(): readonly DamagedRecord[]
   /** Durable when it resolves. Replaces what was there. */
   keep(image: HeldImage): Promise<void>
   /** The image is not held any more. Durable when it resolves. Harmless for one that is not held. */

@@ -12,6 +12,7 @@ import { foreignDirectory } from './foreign-directory.js'
 import { PinFile } from './pin-file.js'
 import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
+import { UnsettledFile } from './unsettled-file.js'
 
 export interface OpenStoreOptions {
   /** The data directory; made where there is none. */
@@ -79,6 +80,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => scrub.close())
     const pins = new PinFile(places)
     closers.push(() => pins.close())
+    const unsettled = new UnsettledFile(places)
+    closers.push(() => unsettled.close())
     return {
       blobs,
       images,
@@ -88,6 +91,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       scrub,
       ledger,
       pins,
+      unsettled,
       foreign: foreignDirectory,
       complaints: () => data.complaints(),
       close: closeAll,

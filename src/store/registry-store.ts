@@ -76,5 +76,7 @@ export interface RegistryStore extends Audited {
   forgetTags(tags: readonly Pick<KeptTag, 'host' | 'repository' | 'tag'>[]): Promise<void>
 
   derivationOf(fromSha256: string): Derivation | undefined
+  /** Whether this was made of something here, or something of it. */
+  isOfDerivation(sha256: string): boolean
   keepDerivation(derivation: Derivation): Promise<void>
 }

@@ -6,6 +6,7 @@ import type { LedgerStore } from './ledger-store.js'
 import type { PinStore } from './pin-store.js'
 import type { RegistryStore } from './registry-store.js'
 import type { ScrubStore } from './scrub-store.js'
+import type { UnsettledStore } from './unsettled-store.js'
 
 /** Everything we keep, in one data directory that one process owns. */
 export interface Store {
@@ -19,6 +20,7 @@ export interface Store {
   /** What happened. */
   readonly ledger: LedgerStore
   readonly pins: PinStore
+  readonly unsettled: UnsettledStore
   /** What is not ours. */
   readonly foreign: ForeignStore
   /**

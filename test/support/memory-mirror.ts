@@ -151,6 +151,7 @@ export class MemoryMirror implements Mirror {
         room: { quotaBytes: undefined, usedBytes: 0, pinnedBytes: 0, evictableBytes: 0, evictedBytes: 0 },
         scrub: undefined,
         lost: [],
+        damagedRecords: [],
       },
     }
   }

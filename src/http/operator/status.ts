@@ -57,11 +57,12 @@ function importOf({ current, startedMs, endedMs, error, ...rest }: ImportStatus)
   }
 }
 
-function keepingOf({ room, scrub, lost }: KeepingStatus) {
+function keepingOf({ room, scrub, lost, damagedRecords }: KeepingStatus) {
   return {
     room: { ...room, quotaBytes: room.quotaBytes ?? null },
     scrub: scrub ? scrubOf(scrub) : null,
     lost,
+    damagedRecords,
   }
 }
 

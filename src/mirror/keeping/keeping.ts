@@ -133,7 +133,12 @@ export class Keeping {
       fileIndex,
       sha256,
     }))
-    return { room: this.room.status(), scrub: this.#options.scrub && this.#scrubber.status(), lost }
+    return {
+      room: this.room.status(),
+      scrub: this.#options.scrub && this.#scrubber.status(),
+      lost,
+      damagedRecords: this.#options.store.images.damaged(),
+    }
   }
 
   async close(): Promise<void> {

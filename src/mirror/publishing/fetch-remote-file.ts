@@ -18,6 +18,8 @@ export interface FetchedFile {
 export interface FetchOptions {
   readonly flights: Flights
   readonly blobs: Pick<BlobStore, 'find' | 'open'>
+  /** As PartialBlob.keep has it; not asked where somebody else is fetching the file already, or it is here. */
+  readonly beforeNaming: (sha256: string) => Promise<void>
   /** Told now and then of how much has come. */
   readonly onProgress?: ((receivedBytes: number) => void) | undefined
 }
@@ -31,7 +33,7 @@ export interface FetchOptions {
 export async function fetchRemoteFile(
   source: Upstream,
   statement: Statement,
-  { blobs, flights, onProgress }: FetchOptions,
+  { beforeNaming, blobs, flights, onProgress }: FetchOptions,
 ): Promise<FetchedFile> {
   const { manifest } = statement
   const { uuid } = manifest
@@ -54,7 +56,7 @@ export async function fetchRemoteFile(
     withdrawnMs: undefined,
   }
   const offers = [{ upstream: source, claim, connections: 1 }]
-  const flight = flights.find(manifest, 0) ?? flights.start(manifest, 0, offers)
+  const flight = flights.find(manifest, 0) ?? flights.start(manifest, 0, offers, beforeNaming)
   const watched = watch(flight, onProgress)
   const { fingerprint, extents, corrections } = await flight.ended
   await watched

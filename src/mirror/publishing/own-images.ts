@@ -13,9 +13,12 @@ import { declaredFiles, keptFiles, type RecordHappening } from '../ledger.js'
 import type { ChangeOptions } from '../publishing.js'
 import { accountsOf } from './access-list.js'
 import { alreadyActivated, filesImmutable, imageExists, invalidData, originUnknown, unknownImage } from './refusals.js'
+import { UnsettledFiles } from './unsettled-files.js'
 
 export interface OwnImagesOptions {
-  readonly store: Pick<Store, 'blobs' | 'images' | 'icons'>
+  readonly store: Pick<Store, 'blobs' | 'images' | 'icons' | 'registry' | 'unsettled'>
+  /** Whether clients of Docker may ask for this blob. */
+  readonly isOfDocker: (sha256: string) => Promise<boolean>
   readonly catalogue: Catalogue
   readonly channels: Channels
   /** The longest ancestry that is followed, in images. */
@@ -28,6 +31,9 @@ export interface OwnImagesOptions {
 export interface OwnImage extends HeldImage {
   readonly publication: Publication
 }
+
+/** Says of which files, by their sha256, some may be no image's in a moment. */
+type Note = (...sha256s: string[]) => Promise<void>
 
 /** What an image becomes. Without `files`, they are what they were. */
 export interface Change {
@@ -46,9 +52,11 @@ export class OwnImages {
   readonly #changing = new OneAtATime()
   /** Files that come, and files that leave: the same bytes may do both. */
   readonly #moving = new OneAtATime()
+  readonly #unsettled: UnsettledFiles
 
   constructor(options: OwnImagesOptions) {
     this.#options = options
+    this.#unsettled = new UnsettledFiles(options.store.unsettled, options.log)
   }
 
   /** Finishes what a crash has left: an image that was given another uuid is gone under the old one. */
@@ -56,6 +64,11 @@ export class OwnImages {
     for (const image of [...this.#options.store.images.all()]) {
       if (isOwn(image) && image.publication.replaces) await this.#finishReplacing(image)
     }
+  }
+
+  /** Lets go of what a crash has left between a file and the image that was to have it, or had it. */
+  async tidyFiles(): Promise<void> {
+    await this.#letGoOf(await this.#unsettled.start())
   }
 
   /** Waits for changes under way. */
@@ -169,15 +182,14 @@ export class OwnImages {
     options: ChangeOptions,
     { wire, held }: { readonly wire: NonNullable<ImageRecord['files']>[number]; readonly held: HeldFile },
   ): Promise<Manifest> {
-    let replaced: readonly HeldFile[] = []
-    const manifest = await this.change(uuid, options, (image) => {
-      const { record } = image.publication
-      if (isActivated(record)) throw alreadyActivated(uuid)
-      replaced = image.files
-      return { record: { ...record, files: [wire] }, files: [held] }
-    })
-    await this.letGoOf(replaced.map(({ sha256 }) => sha256))
-    return manifest
+    return await this.settling((note) =>
+      this.change(uuid, options, async (image) => {
+        const { record } = image.publication
+        if (isActivated(record)) throw alreadyActivated(uuid)
+        await note(...image.files.map(({ sha256 }) => sha256))
+        return { record: { ...record, files: [wire] }, files: [held] }
+      }),
+    )
   }
 
   /**
@@ -186,22 +198,30 @@ export class OwnImages {
    * @throws MirrorError as `findForChange`, and IMAGE_IN_USE.
    */
   async remove(uuid: Uuid, options: ChangeOptions, decide: (image: OwnImage) => Change | undefined): Promise<void> {
-    const removed = await this.#changing.run(async () => {
+    await this.settling((note) => this.#remove(uuid, options, decide, note))
+  }
+
+  async #remove(
+    uuid: Uuid,
+    options: ChangeOptions,
+    decide: (image: OwnImage) => Change | undefined,
+    note: Note,
+  ): Promise<void> {
+    const isRemoved = await this.#changing.run(async () => {
       const image = this.findForChange(uuid, options)
       const change = decide(image)
       const channel = this.#options.channels.resolve(options.channel, 'write')
       this.#refuseIfInUse(uuid, change && channel)
       if (change) {
         await this.#change(image, change, options)
-        return undefined
+        return false
       }
+      await note(...image.files.map(({ sha256 }) => sha256))
       await this.#forget(uuid)
       this.#options.record('deleted', uuid, { by: options.author.user })
-      return image
+      return true
     })
-    if (!removed) return
-    await this.#options.store.icons.forget(uuid)
-    await this.letGoOf(removed.files.map(({ sha256 }) => sha256))
+    if (isRemoved) await this.#options.store.icons.forget(uuid)
   }
 
   /** Runs `work` while no file is let go of here: between a file's being kept and its being held open, above all. */
@@ -209,17 +229,47 @@ export class OwnImages {
     return this.#moving.run(work)
   }
 
-  /** Lets go of blobs that no image needs any more. One that is being read stays, and is the first to make room. */
-  async letGoOf(sha256s: readonly string[]): Promise<void> {
-    const { log, store } = this.#options
+  /**
+   * Runs `work`, which says beforehand, by `note`, of which files it may leave some to no image: these are written down, so that
+   * a crash leaves none behind for ever, and let go of at the end, however it ends, unless somebody needs them.
+   */
+  async settling<Value>(work: (note: Note) => Promise<Value>): Promise<Value> {
+    const noted: string[] = []
+    try {
+      return await work(async (...sha256s) => {
+        noted.push(...sha256s)
+        await this.#unsettled.note(sha256s)
+      })
+    } finally {
+      await this.#letGoOf(noted)
+    }
+  }
+
+  /** Lets go of those that nobody needs. One that is being read stays, and leaves at the next start, or to make room. */
+  async #letGoOf(sha256s: readonly string[]): Promise<void> {
+    const { log } = this.#options
     for (const sha256 of sha256s) {
+      let isSettled = false
       try {
-        await this.undisturbed(() => store.blobs.letGo(sha256, () => this.#isNeeded(sha256)))
+        isSettled = await this.undisturbed(() => this.#settle(sha256))
       } catch (error) {
-        // The image is changed all the same; the room comes back when some is needed.
+        // The image is changed all the same; the room comes back at the next start, or when some is needed.
         log.error({ sha256, err: error }, 'a file that no image needs any more could not be let go of')
       }
+      await this.#unsettled.release(sha256, isSettled)
     }
+  }
+
+  /** Answers whether the file is gone, or is needed. */
+  async #settle(sha256: string): Promise<boolean> {
+    const { isOfDocker, store } = this.#options
+    const isHere = () => store.blobs.find({ algorithm: 'sha256', hex: sha256 }) !== undefined
+    if (!isHere() || this.#isNeeded(sha256)) return true
+    // Nobody knows which files an image has whose record cannot be read: this may be one of them.
+    if (store.images.damaged().length > 0) return false
+    if (await isOfDocker(sha256)) return true
+    await store.blobs.letGo(sha256, () => this.#isNeeded(sha256))
+    return !isHere() || this.#isNeeded(sha256)
   }
 
   async #change(image: OwnImage, { record, files = image.files }: Change, options: ChangeOptions): Promise<Manifest> {
@@ -331,9 +381,11 @@ export class OwnImages {
     for (const { files } of store.images.all()) if (files.some((file) => file.sha256 === sha256)) return true
     const blob = store.blobs.find({ algorithm: 'sha256', hex: sha256 })
     if (!blob) return false
-    for (const { files } of catalogue.all()) {
-      if (files.some(({ digests }) => digests.some(({ algorithm, hex }) => blob[algorithm] === hex))) return true
-    }
+    if (store.registry.isOfDerivation(sha256)) return true
+    const isOf = ({ files }: Manifest) =>
+      files.some(({ digests }) => digests.some(({ algorithm, hex }) => blob[algorithm] === hex))
+    for (const manifest of catalogue.all()) if (isOf(manifest)) return true
+    for (const manifest of catalogue.claimed()) if (isOf(manifest)) return true
     return false
   }
 }

@@ -48,6 +48,8 @@ export interface PublisherOptions extends PublishingRules {
   readonly flights: Flights
   /** What we have of an image, asked of upstreams if need be. */
   readonly find: (uuid: Uuid) => Promise<Manifest | undefined>
+  /** Whether clients of Docker may ask for this blob. */
+  readonly isOfDocker: (sha256: string) => Promise<boolean>
   readonly isOffline: boolean
   readonly maxAncestry: number
   readonly record: RecordHappening
@@ -70,10 +72,10 @@ export class Publisher implements Publishing {
   readonly #arriving = new Set<Promise<unknown>>()
 
   constructor(options: PublisherOptions) {
-    const { catalogue, channels, find, isOffline, log, maxAncestry, mode, record, sources, store } = options
+    const { catalogue, channels, find, isOfDocker, isOffline, log, maxAncestry, mode, record, sources, store } = options
     this.#options = options
     this.#rules = { mode, hasChannels: channels.areUsed }
-    this.#own = new OwnImages({ store, catalogue, channels, maxAncestry, record, log })
+    this.#own = new OwnImages({ store, catalogue, channels, isOfDocker, maxAncestry, record, log })
     this.#sources = new Sources(sources)
     const importing = {
       own: this.#own,
@@ -101,6 +103,11 @@ export class Publisher implements Publishing {
   /** Finishes what a crash has left. To be called when the catalogue knows what is held. */
   start(): Promise<void> {
     return this.#own.tidy()
+  }
+
+  /** Lets go of files that a crash has left to nobody. To be called when it is known also what Docker's clients need. */
+  tidyFiles(): Promise<void> {
+    return this.#own.tidyFiles()
   }
 
   /** Newest first. */
@@ -333,18 +340,21 @@ export class Publisher implements Publishing {
   ): Promise<Manifest> {
     const { room, store } = this.#options
     const open = (sha256: string) => store.blobs.open(sha256)
-    const { fingerprint, lease } = await receiveUpload(upload, {
-      room,
-      open,
-      undisturbed: (work) => this.#own.undisturbed(work),
-      closing: this.#closing.signal,
+    return await this.#own.settling(async (note) => {
+      const { fingerprint, lease } = await receiveUpload(upload, {
+        room,
+        open,
+        undisturbed: (work) => this.#own.undisturbed(work),
+        beforeNaming: note,
+        closing: this.#closing.signal,
+      })
+      const { author } = options
+      const location = `uploaded by ${author.user} from ${author.client}`
+      const { sha1, sha256, sizeBytes } = fingerprint
+      const extents = [{ startBytes: 0, endBytes: sizeBytes, upstream: '', location }]
+      const held = { sha256, extents, corrections: [] }
+      return await this.#putFile(uuid, { wire: { sha1, size: sizeBytes, ...wire }, held }, options, lease)
     })
-    const { author } = options
-    const location = `uploaded by ${author.user} from ${author.client}`
-    const { sha1, sha256, sizeBytes } = fingerprint
-    const extents = [{ startBytes: 0, endBytes: sizeBytes, upstream: '', location }]
-    const held = { sha256, extents, corrections: [] }
-    return await this.#putFile(uuid, { wire: { sha1, size: sizeBytes, ...wire }, held }, options, lease)
   }
 
   async #putRemoteFile(
@@ -355,23 +365,27 @@ export class Publisher implements Publishing {
   ): Promise<Manifest> {
     const { flights, store } = this.#options
     const { manifest } = statement
-    const { held, fingerprint, lease } = await fetchRemoteFile(source, statement, {
-      flights,
-      blobs: store.blobs,
-      onProgress,
+    return await this.#own.settling(async (note) => {
+      const { held, fingerprint, lease } = await fetchRemoteFile(source, statement, {
+        beforeNaming: note,
+        flights,
+        blobs: store.blobs,
+        onProgress,
+      })
+      const compression = manifest.type === 'docker' ? await sniffed(lease, manifest) : manifest.files[0]!.compression
+      const guid = (JSON.parse(manifest.json) as { files: FileWire[] }).files[0]?.dataset_guid
+      const wire = {
+        sha1: fingerprint.sha1,
+        size: fingerprint.sizeBytes,
+        compression,
+        ...(guid !== undefined && { dataset_guid: guid }),
+      }
+      await note(held.sha256)
+      return await this.#putFile(manifest.uuid, { wire, held }, options, lease)
     })
-    const compression = manifest.type === 'docker' ? await sniffed(lease, manifest) : manifest.files[0]!.compression
-    const guid = (JSON.parse(manifest.json) as { files: FileWire[] }).files[0]?.dataset_guid
-    const wire = {
-      sha1: fingerprint.sha1,
-      size: fingerprint.sizeBytes,
-      compression,
-      ...(guid !== undefined && { dataset_guid: guid }),
-    }
-    return await this.#putFile(manifest.uuid, { wire, held }, options, lease)
   }
 
-  /** Makes a file that is kept the image's; if it cannot be, it leaves. */
+  /** Makes a file that is kept the image's. */
   async #putFile(
     uuid: Uuid,
     file: { readonly wire: FileWire; readonly held: HeldFile },
@@ -387,8 +401,6 @@ export class Publisher implements Publishing {
       return manifest
     } finally {
       await lease.close()
-      // It was refused, or another file has taken its place while we held it.
-      await this.#own.letGoOf([file.held.sha256])
     }
   }
 

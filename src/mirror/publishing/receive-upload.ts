@@ -21,6 +21,8 @@ export interface ReceivingOptions {
   readonly open: (sha256: string) => Promise<OpenBlob | undefined>
   /** Runs `work` while no file is let go of because its image is. */
   readonly undisturbed: <Value>(work: () => Promise<Value>) => Promise<Value>
+  /** As PartialBlob.keep has it. */
+  readonly beforeNaming: (sha256: string) => Promise<void>
   /** Aborts when the mirror closes. */
   readonly closing: AbortSignal
 }
@@ -68,7 +70,7 @@ export async function receiveUpload(upload: Upload, options: ReceivingOptions): 
     }
     // The same bytes may be those of an image that is deleted at this moment.
     const { fingerprint, lease } = await options.undisturbed(async () => {
-      const kept = await partial.keep()
+      const kept = await partial.keep(options.beforeNaming)
       return { fingerprint: kept, lease: await options.open(kept.sha256) }
     })
     if (lease) return { fingerprint, lease }

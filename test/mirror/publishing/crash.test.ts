@@ -74,6 +74,9 @@ describe('a mirror that crashes while an image is published', () => {
           expect.fail(`after change ${count}, ${before}: ${state.slice(0, 2000)}`)
         }
         expect(await after.partials()).toEqual([])
+        const needed = [...after.store.images.all()].flatMap(({ files }) => files.map(({ sha256 }) => sha256))
+        expect(after.blobs().sort()).toEqual(needed.sort())
+        expect(await after.store.unsettled.load()).toEqual([])
         // No image has a file that is not there, and it goes on.
         await after.publish(uuid(9), first)
         expect((await after.read(uuid(9))).equals(first)).toBe(true)
