@@ -405,13 +405,15 @@ describe.skipIf(whyNot)('a real registry', () => {
       const statement = topsOf(await listOf(upstream)).get(`${registry.host}/app/web:1.0`)!
       const head = await fileOf(upstream, statement, { endBytes: 100_000 })
       lifeSeconds = 300
-      const authorization = `Bearer ${tokens.tokens[0]}`
+      // On a busy machine one or the other was over before, and the last one counts.
+      const before = tokens.tokens.length
+      const authorization = `Bearer ${tokens.tokens.at(-1)}`
       const isOver = async () =>
         (await fetch(`${registry.url}/v2/app/web/tags/list`, { headers: { authorization } })).status === 401
       while (!(await isOver())) await new Promise((resolve) => setTimeout(resolve, 50))
       const rest = await fileOf(upstream, statement, { startBytes: 100_000 })
       expect(Buffer.concat([head, rest]).equals(top.bytes)).toBe(true)
-      expect(tokens.tokens).toHaveLength(2)
+      expect(tokens.tokens).toHaveLength(before + 1)
     })
 
     it('gets no credentials to a realm that nobody trusts', async () => {
