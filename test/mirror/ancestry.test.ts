@@ -13,6 +13,11 @@ async function mirrorOf(images: ReturnType<typeof makeImage>[], settings: Record
   return { mirror, upstream }
 }
 
+/** What a refusal says at its end. */
+function pointerTo(uuid: string): string {
+  return `; "imgapi-mirror explain ${uuid}" tells more`
+}
+
 /** A chain of so many images, base first. */
 function chainOf(length: number) {
   const chain = [makeImage({ name: 'base' })]
@@ -34,7 +39,7 @@ it('refuses a ring of origins by name, file and all, and lives on', async () => 
     expect(status).toBe(503)
     expect(body).toEqual({
       code: 'RemoteSourceError',
-      message: `the ancestry of image ${a} is a ring of origins: ${a} -> ${b} -> ${c} -> ${a}`,
+      message: `the ancestry of image ${a} is a ring of origins: ${a} -> ${b} -> ${c} -> ${a}${pointerTo(a)}`,
     })
   }
   expect(await namesListed(mirror)).toContain('innocent')
@@ -53,7 +58,8 @@ it('follows a chain as deep as configured, and refuses a deeper one by name', as
   expect((await getJson(mirror, `/images/${uuidOf(chain[2]!)}`)).status).toBe(200)
   const { status, body } = await getJson(mirror, `/images/${uuidOf(chain[3]!)}`)
   expect(status).toBe(503)
-  expect(body.message).toBe(`the ancestry of image ${uuidOf(chain[3]!)} is longer than 3 images`)
+  const top = uuidOf(chain[3]!)
+  expect(body.message).toBe(`the ancestry of image ${top} is longer than 3 images${pointerTo(top)}`)
 })
 
 it('finds out that a ring is one while it asks for origins that nobody listed', async () => {

@@ -93,15 +93,17 @@ describe.skipIf(!canMount)('a data directory on a disk of 64 MiB', () => {
 })
 
 describe('a data directory whose lock cannot be opened', () => {
-  async function withSpoiltLock() {
+  async function withUnusableLock() {
     const directory = await temporaryDirectory()
     await (await DataDirectory.open(directory, { fileSystem: new FaultyFileSystem(), log: silentLog })).close()
-    await fs.writeFile(join(directory, 'lock', 'CURRENT'), 'nonsense')
+    // Not damage, which is mended: nobody can open this for writing.
+    await fs.rm(join(directory, 'lock', 'LOCK'))
+    await fs.mkdir(join(directory, 'lock', 'LOCK'))
     return directory
   }
 
   it('names the permission that is missing', async () => {
-    const directory = await withSpoiltLock()
+    const directory = await withUnusableLock()
     const fileSystem = new FaultyFileSystem()
     fileSystem.before = (step, path) => {
       if (step === 'makeDirectory' && path.endsWith('lock')) throw systemError('EACCES')
@@ -113,11 +115,11 @@ describe('a data directory whose lock cannot be opened', () => {
   })
 
   it('keeps its ballast while there is room, and says what level says', async () => {
-    const directory = await withSpoiltLock()
+    const directory = await withUnusableLock()
     const opening = DataDirectory.open(directory, { fileSystem: new FaultyFileSystem(), log: silentLog })
     await expect(opening).rejects.toMatchObject({
       code: 'STORE_BROKEN',
-      message: expect.stringMatching(/Corruption|CURRENT/),
+      message: expect.stringMatching(/LOCK.*directory/),
     })
     expect((await fs.stat(join(directory, 'ballast'))).size).toBe(MIB)
   })
