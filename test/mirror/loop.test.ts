@@ -1,23 +1,14 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer, type ServerResponse } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { freePort } from '../support/free-port.js'
 import { makeImage, uuidOf } from '../support/made-up-images.js'
 import { PUBLISHING, startPublishingMirror, tell } from '../support/publishing-mirror.js'
 import { startMirror, until } from '../support/running-mirror.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 import type { ServedImage } from '../support/upstreams/serve.js'
 import { started } from '../upstream/upstream-under-test.js'
-
-/** A port that nobody uses now: both mirrors must be told of the other before either runs. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 it('answers at once for what two mirrors would ask each other for, and says that they do', async () => {
   const [east, west] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`]
