@@ -60,6 +60,7 @@ export class DiskRegistryStore implements RegistryStore {
   readonly #derivations = new Map<string, Derivation>()
   /** Of object files: one that is set aside must not be written meanwhile. */
   readonly #writing = new OneAtATime()
+  readonly #tagging = new OneAtATime()
   #objectLines!: SealedLines
   #tagLines!: SealedLines
   #derivationLines!: SealedLines
@@ -153,11 +154,8 @@ export class DiskRegistryStore implements RegistryStore {
       this.#writeSightingsSoon()
       return false
     }
-    // Together with when it was seen last to mean what it means no more.
-    const { lines, written } = this.#tags.unwritten()
     let isNews = false
-    await this.#tagLines.append([...lines, { seen }], () => {
-      written()
+    await this.#appendTags([{ seen }], () => {
       // Looked at in its turn: of two who see the same news at once, the second sees nothing new.
       isNews = this.#tags.get(host, repository, tag)?.digest !== digest
       this.#tags.apply(seen, true)
@@ -168,11 +166,7 @@ export class DiskRegistryStore implements RegistryStore {
   async lostTag(host: string, repository: string, tag: string, seenMs: number): Promise<void> {
     const known = this.#tags.get(host, repository, tag)
     if (!known) return
-    const { lines, written } = this.#tags.unwritten()
-    await this.#tagLines.append([...lines, lostLine({ ...known })], () => {
-      written()
-      this.#tags.lose(host, repository, tag, known.lastSeenMs)
-    })
+    await this.#appendTags([lostLine(known)], () => this.#tags.lose(host, repository, tag, known.lastSeenMs))
     this.#log.debug({ host, repository, tag, seenMs }, 'the registry has this tag no more')
   }
 
@@ -220,7 +214,7 @@ export class DiskRegistryStore implements RegistryStore {
 
   async forgetTags(tags: readonly Pick<KeptTag, 'host' | 'repository' | 'tag'>[]): Promise<void> {
     if (tags.length === 0) return
-    await this.#tagLines.append(tags.map(forgottenLine), () => {
+    await this.#appendTags(tags.map(forgottenLine), () => {
       for (const { host, repository, tag } of tags) this.#tags.forget(host, repository, tag)
     })
   }
@@ -391,6 +385,21 @@ export class DiskRegistryStore implements RegistryStore {
     return derivation !== undefined
   }
 
+  /**
+   * Adds lines about tags, behind when tags were seen last to mean what they meant until now. That is asked for in its turn: a
+   * sighting written behind the news of another meaning would be news itself to whoever reads the file.
+   */
+  #appendTags(lines: readonly object[], apply: () => void): Promise<void> {
+    return this.#tagging.run(async () => {
+      const { lines: sightings, written } = this.#tags.unwritten()
+      if (sightings.length + lines.length === 0) return
+      await this.#tagLines.append([...sightings, ...lines], () => {
+        written()
+        apply()
+      })
+    })
+  }
+
   #writeSightingsSoon(): void {
     if (this.#timer) return
     this.#timer = setTimeout(() => void this.#writeSightings(), SIGHTINGS_WRITTEN_MS)
@@ -399,10 +408,8 @@ export class DiskRegistryStore implements RegistryStore {
 
   async #writeSightings(): Promise<void> {
     this.#timer = undefined
-    const { lines, written } = this.#tags.unwritten()
-    if (lines.length === 0) return
     try {
-      await this.#tagLines.append(lines, written)
+      await this.#appendTags([], () => {})
     } catch (error) {
       this.#log.warn({ err: error }, 'when tags were seen last could not be written down')
     }

@@ -231,6 +231,26 @@ describe('DiskRegistryStore', () => {
       expect((await rig.open()).historyOf(HUB, BUSYBOX, 'latest')).toMatchObject([{ firstSeenMs: 4, lastSeenMs: 6 }])
     })
 
+    it('that move while others do mean the same after a restart', async () => {
+      const rig = await makeRig()
+      const store = await rig.open()
+      const [one, two] = [digestOf('1'), digestOf('2')]
+      const stable = { ...latest(one), tag: 'stable' }
+      await store.sawTag(latest(one), 1000)
+      // Seen again, which is not written at once but with the news that come next.
+      await store.sawTag(latest(one), 2000)
+      await Promise.all([store.sawTag(latest(two), 3000), store.sawTag(stable, 3000)])
+      await store.close()
+      const found = await rig.open()
+      for (const each of [store, found]) {
+        expect(each.historyOf(HUB, BUSYBOX, 'latest')).toMatchObject([
+          { digest: one, firstSeenMs: 1000, lastSeenMs: 2000 },
+          { digest: two, firstSeenMs: 3000, lastSeenMs: 3000 },
+        ])
+      }
+      await found.close()
+    })
+
     it('cost no write when they mean what they meant', async () => {
       const rig = await makeRig()
       const store = await rig.open()
