@@ -6,6 +6,8 @@ import { gunzipSync } from 'node:zlib'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openLedger } from '../../src/assemble/open-ledger.js'
 import { uuidOfLayers } from '../../src/images/docker/layer-images.js'
+import type { JobSummary } from '../../src/mirror/jobs.js'
+import { ask } from '../http/operator/api/api-client.js'
 import {
   blobOf,
   dockerImage,
@@ -267,6 +269,31 @@ describe.skipIf(whyNot !== undefined)(
       const again = await startOver(registry, { data: mirror.dataDirectory })
       expect((await bytesOf(`${again.url}/images/${middleUuid}/file`)).equals(bytes)).toBe(true)
       expect(registry.asked(middle.digest)).toBe(2)
+    })
+
+    it('keeps no import waiting that was cancelled', async () => {
+      const held: BlobAsked[] = []
+      let isHeldBack = false
+      const registry = await registryOf({ 'org/app:latest': app }, (asked) => {
+        if (!isHeldBack || asked.blob !== middle) return false
+        held.push(asked)
+        return true
+      })
+      const mirror = await startOver(registry)
+      await until(() => isDone(mirror))
+      const [made] = await derivations(mirror)
+      await mirror.close()
+      await rm(pathOf(mirror, made!.sha256))
+      await rm(pathOf(mirror, middle.digest.slice('sha256:'.length)))
+      isHeldBack = true
+      const again = await startOver(registry, { data: mirror.dataDirectory })
+      onTestFinished(() => {
+        for (const { response } of held) response.destroy()
+      })
+      const { body } = await ask<JobSummary>(again.operatorUrl, 'POST', '/api/import', { uuids: [middleUuid] })
+      await until(() => held.length > 0)
+      const cancelled = await ask(again.operatorUrl, 'DELETE', `/api/jobs/${body.id}`)
+      expect(cancelled.body).toMatchObject({ state: 'cancelled' })
     })
 
     it('does not leave to make room, as its original may', async () => {

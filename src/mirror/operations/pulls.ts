@@ -1,6 +1,7 @@
 import { isMirrorError, MirrorError } from '../../errors.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
+import { abortable } from '../../parts/abortable.js'
 import { forEachConcurrently } from '../../parts/for-each-concurrently.js'
 import type { BlobRef } from '../../store/blob-store.js'
 import type { Flight } from '../flight.js'
@@ -120,15 +121,16 @@ export class Pulls {
   }
 
   async #pullFile({ name, manifest, fileIndex }: Wanted, progress: JobProgress): Promise<void> {
+    const { signal } = progress
     const making = this.#options.make(manifest)
     if (making) {
       progress.item(name, { state: 'running' })
-      await making
+      // Others may wait for it too: it goes on without us.
+      await abortable(making, signal)
       await this.#options.held(manifest)
       progress.item(name, { state: 'done', doneBytes: manifest.files[fileIndex]!.sizeBytes })
       return
     }
-    const { signal } = progress
     const { sizeBytes } = manifest.files[fileIndex]!
     const flight = this.#options.fly(manifest, fileIndex)
     progress.item(name, { state: 'running' })
@@ -136,14 +138,8 @@ export class Pulls {
     flight.retain()
     const tell = () => progress.item(name, { doneBytes: Math.min(flight.receivedBytes, sizeBytes) })
     const teller = setInterval(tell, PROGRESS_EVERY_MS)
-    const cancel = () => {
-      // Others who wait for it keep it going.
-      if (flight.readers === 1) flight.abort(new MirrorError('JOB_OVER', 'the import that wanted this was ended'))
-    }
-    if (signal.aborted) cancel()
-    else signal.addEventListener('abort', cancel, { once: true })
     try {
-      const landed = await flight.ended
+      const landed = await abortable(flight.ended, signal)
       if (!landed.fingerprint) {
         throw new MirrorError('STORE_FULL', `image ${manifest.uuid} came, but there is no room to keep it`)
       }
@@ -151,7 +147,10 @@ export class Pulls {
       progress.item(name, { state: 'done', doneBytes: sizeBytes })
     } finally {
       clearInterval(teller)
-      signal.removeEventListener('abort', cancel)
+      // Others who wait for it keep it going.
+      if (signal.aborted && flight.readers === 1) {
+        flight.abort(new MirrorError('JOB_OVER', 'the import that wanted this was ended'))
+      }
       await flight.release()
     }
   }

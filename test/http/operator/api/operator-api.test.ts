@@ -160,6 +160,25 @@ it('ends a pull that is cancelled, and what it was fetching', async () => {
   expect(await ask(url, 'DELETE', `/api/jobs/${body.id}`)).toMatchObject({ status: 409, body: { code: 'JobIsOver' } })
 })
 
+it('lets go of a pull that is cancelled while a client reads the same file, who gets all of it', async () => {
+  const image = makeImage({ name: 'slow' }, randomBytes(100 * KIB))
+  const paused = new PausedFile(uuidOf(image), image.files[0]!, 50 * KIB)
+  onTestFinished(() => paused.resume())
+  const { mirror, url, images, read } = await makeRig({}, { intercept: (...each) => paused.intercept(...each) })
+  images.push(image)
+  const reading = read(image)
+  await expect.poll(async () => (await mirror.status()).flights[0]?.receivedBytes).toBe(50 * KIB)
+  const { body } = await ask<JobSummary>(url, 'POST', '/api/import', { uuids: [uuidOf(image)] })
+  await expect
+    .poll(async () => (await ask<JobDetails>(url, 'GET', `/api/jobs/${body.id}`)).body.items)
+    .toMatchObject([{ state: 'running' }])
+  expect((await ask(url, 'DELETE', `/api/jobs/${body.id}`)).body).toMatchObject({ state: 'cancelled' })
+  expect((await mirror.status()).flights).toHaveLength(1)
+  paused.resume()
+  expect(await reading).toBe(true)
+  expect(paused.requestCount).toBe(1)
+})
+
 it('shows all that is known of an image', async () => {
   const { url, base, pull } = await makeRig({ pins: ['name=base'] })
   await pull(base)
