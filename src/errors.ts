@@ -75,6 +75,13 @@ export type FailureCode =
   | 'JOB_UNKNOWN'
   | 'JOB_OVER'
   | 'JOBS_FULL'
+  /** A bundle, its volume or an inventory is not what its form demands, or not what its index says. */
+  | 'BUNDLE_INVALID'
+  /** Nobody we trust has signed it. */
+  | 'BUNDLE_UNTRUSTED'
+  /** What bundles are carried on refuses to be read or written, or has no room left. */
+  | 'MEDIUM_UNREADABLE'
+  | 'MEDIUM_FULL'
   /** The mirror is closing and takes nothing new. */
   | 'CLOSING'
 

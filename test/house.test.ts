@@ -13,10 +13,11 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const MAP: Record<string, readonly string[]> = {
   // The process knows whom to call, the assembly knows everybody.
   main: ['assemble', 'cli', 'telemetry'],
-  assemble: ['cli', 'config', 'http', 'mirror', 'store', 'telemetry', 'upstream', 'images'],
-  cli: ['config', 'mirror', 'images'],
+  assemble: ['bundle', 'cli', 'config', 'http', 'mirror', 'store', 'telemetry', 'upstream', 'images'],
+  cli: ['bundle', 'config', 'mirror', 'images'],
   config: ['images'],
-  http: ['mirror', 'images'],
+  http: ['mirror', 'bundle/bundles.ts', 'images'],
+  bundle: ['mirror', 'store/store.ts', 'store/*-store.ts', 'store/medium.ts', 'images'],
   // Of the rooms it introduces to each other, the mirror knows the interfaces only.
   mirror: [
     'upstream/upstream.ts',
@@ -49,6 +50,7 @@ const KEPT_BY: Record<string, readonly string[]> = {
   '@commander-js/extra-typings': ['cli', 'main'],
   zod: ['config', 'http/operator'],
   yaml: ['config', 'cli'],
+  '@digitaldefiance/reed-solomon-erasure.wasm': ['parts'],
 }
 
 interface Import {

@@ -69,6 +69,10 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   UPSTREAM_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   JOB_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   JOB_OVER: { status: 409, code: 'JobIsOver' },
+  BUNDLE_INVALID: { status: 422, code: 'BundleInvalid' },
+  BUNDLE_UNTRUSTED: { status: 403, code: 'BundleUntrusted' },
+  MEDIUM_UNREADABLE: { status: 500, code: 'MediumUnreadable' },
+  MEDIUM_FULL: { status: 507, code: 'MediumFull' },
   JOBS_FULL: { status: 503, code: 'ServiceUnavailableError' },
   CLOSING: { status: 503, code: 'ServiceUnavailableError' },
 }

@@ -1,0 +1,32 @@
+import type { Uuid } from '../images/uuid.js'
+
+/** Bytes [startBytes, endBytes) of a file. */
+export interface ByteRange {
+  readonly startBytes: number
+  readonly endBytes: number
+}
+
+/** What somebody at the other side wants, whether they have some of it or not. */
+export type Want =
+  | { readonly kind: 'image'; readonly uuid: Uuid }
+  /** Filters as in `imgapi-mirror list`, and of what they match the `latest` newest per name. */
+  | { readonly kind: 'select'; readonly filters: readonly string[]; readonly latest: number | undefined }
+
+/**
+ * What a site holds, as it says it to whoever packs a bundle for it. Of images and files it has short salted hashes only, so that
+ * a thousand of them fit on a printed page or two: `has` is wrong once in about a billion times, and then not again, as every inventory has a salt of its own.
+ */
+export interface Inventory {
+  readonly site: string
+  readonly atMs: number
+  /** The name of the key that signed it; `undefined` when nobody did. */
+  readonly key: string | undefined
+  /** SHA-256 of its text without the signature. */
+  readonly sha256: string
+  /** Whether this image is held there with exactly these files. */
+  hasImage(uuid: Uuid, sha256s: readonly string[]): boolean
+  hasFile(sha256: string): boolean
+  /** What is there of a file that is not whole; ascending, without overlap. */
+  partsOf(sha256: string, sizeBytes: number): readonly ByteRange[]
+  readonly wants: readonly Want[]
+}
