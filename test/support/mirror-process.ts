@@ -28,10 +28,8 @@ export class MirrorProcess {
   static async start(
     directory: string,
     settings: Record<string, unknown>,
-    { isEager = false, isFromSource = false, imports = [], environment = {} }: ProcessOptions = {},
+    options: ProcessOptions = {},
   ): Promise<MirrorProcess> {
-    const main = isFromSource ? join('src', 'main.ts') : join('dist', 'main.js')
-    if (!existsSync(join(root, main))) throw new Error(`${main} is missing: run \`npm run build\` first`)
     const config = join(directory, 'mirror.yaml')
     const text: { data: string } & Record<string, unknown> = {
       listen: '127.0.0.1:0',
@@ -41,6 +39,17 @@ export class MirrorProcess {
       ...settings,
     }
     await writeFile(config, stringify(text))
+    return await MirrorProcess.startWith(config, resolve(directory, text.data), options)
+  }
+
+  /** As `start`, with a config file that is there already. */
+  static async startWith(
+    config: string,
+    dataDirectory: string,
+    { isEager = false, isFromSource = false, imports = [], environment = {} }: ProcessOptions = {},
+  ): Promise<MirrorProcess> {
+    const main = isFromSource ? join('src', 'main.ts') : join('dist', 'main.js')
+    if (!existsSync(join(root, main))) throw new Error(`${main} is missing: run \`npm run build\` first`)
     const modules = isFromSource ? [...imports, 'tsx'] : imports
     const flags = modules.flatMap((module) => ['--import', module])
     const child = spawn(process.execPath, [...flags, main, 'serve', '--config', config], {
@@ -48,7 +57,7 @@ export class MirrorProcess {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    const mirror = new MirrorProcess(child, resolve(directory, text.data))
+    const mirror = new MirrorProcess(child, dataDirectory)
     if (!isEager) await mirror.ready
     return mirror
   }
