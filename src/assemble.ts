@@ -136,7 +136,7 @@ export async function assemble({ config, log, environment, version, pid }: Assem
       serverName,
       whyNotReady: () => store.complaints(),
       metrics: () => counters.expose(),
-      operations: mirror.operations,
+      api: { operations: mirror.operations },
       access: accessOf(config),
       setRate: (name, rate) => {
         if (name === undefined) {

@@ -16,6 +16,7 @@ import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js
 import type { HeldImage, KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
+import type { Carrying } from './carrying.js'
 import { Catalogue } from './catalogue.js'
 import { ALL_CHANNELS, Channels } from './channels.js'
 import { ConflictPolicies } from './conflict-policies.js'
@@ -104,6 +105,8 @@ export class PullThroughMirror implements Mirror {
   readonly #publisher: Publisher
   /** For operators. */
   readonly operations: Operations
+  /** For bundles. */
+  readonly carrying: Carrying
   readonly #jobs: Jobs
   readonly #pins: Pins
   /** For clients of Docker registries. */
@@ -248,6 +251,7 @@ export class PullThroughMirror implements Mirror {
     })
     this.#jobs = new Jobs({ log })
     this.operations = this.#makeOperations()
+    this.carrying = this.#makeCarrying()
   }
 
   async listImages(query: ListQuery): Promise<ImageList> {
@@ -306,12 +310,7 @@ export class PullThroughMirror implements Mirror {
 
   async getIcon(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<KeptIcon> {
     const manifest = await this.getImage(uuid, signal, channel)
-    const icon = manifest.hasIcon
-      ? await abortable(
-          this.#icons.do(uuid, () => this.#findIcon(uuid)),
-          signal,
-        )
-      : undefined
+    const icon = await abortable(this.#iconOf(manifest), signal)
     if (!icon) throw new MirrorError('ICON_UNKNOWN', `image "${uuid}" has no icon`)
     return icon
   }
@@ -596,6 +595,19 @@ export class PullThroughMirror implements Mirror {
     }
   }
 
+  #makeCarrying(): Carrying {
+    const { isOffline, log, store } = this.#options
+    const { images, jobs, pulls } = this.operations
+    return {
+      ...{ store, jobs, images, pulls, isOffline, log },
+      ...{ catalogue: this.#catalogue, pins: this.#pins, room: this.#keeping.room, ledger: this.ledger },
+      blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
+      verified: (blob) => this.#keeping.verified(blob),
+      hold: (image) => this.#hold(image),
+      iconOf: (manifest) => this.#iconOf(manifest),
+    }
+  }
+
   /** An image is held from the moment all its files are kept. */
   #whenKept(flight: Flight, manifest: Manifest): void {
     flight.ended.then(
@@ -724,6 +736,10 @@ export class PullThroughMirror implements Mirror {
     // One that is being published here has no file yet, and lacks nothing.
     if (manifest.files.length === 0 && this.#catalogue.held(manifest.uuid)?.publication) return true
     return manifest.files.length > 0 && manifest.files.every((_, index) => this.#blobOf(manifest, index) !== undefined)
+  }
+
+  async #iconOf({ hasIcon, uuid }: Manifest): Promise<KeptIcon | undefined> {
+    return hasIcon ? await this.#icons.do(uuid, () => this.#findIcon(uuid)) : undefined
   }
 
   async #findIcon(uuid: Uuid): Promise<KeptIcon | undefined> {

@@ -1,11 +1,10 @@
 import Router from '@koa/router'
 import Koa from 'koa'
 import type { Mirror } from '../../mirror/mirror.js'
-import type { Operations } from '../../mirror/operations/operations.js'
 import { pathUnknown, Refusal } from '../answers.js'
 import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from '../every-request.js'
 import { reportAppErrors } from '../report-app-errors.js'
-import { mountApi } from './api/mount-api.js'
+import { type ApiRooms, mountApi } from './api/mount-api.js'
 import { healthz } from './healthz.js'
 import { type MakeMetrics, metrics } from './metrics.js'
 import { LOCAL_ONLY, type OperatorAccess, operatorAccess } from './operator-access.js'
@@ -20,7 +19,7 @@ export interface OperatorAppOptions extends EveryRequestOptions {
   readonly metrics: MakeMetrics
   readonly setRate: SetRate
   /** What /api is about; without it, there is no /api. */
-  readonly operations?: Operations | undefined
+  readonly api?: ApiRooms | undefined
   /** Without it, only who is on this machine may change anything. */
   readonly access?: OperatorAccess | undefined
 }
@@ -45,7 +44,7 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
     })
   }
 
-  if (options.operations) mountApi(router, options.operations)
+  if (options.api) mountApi(router, options.api)
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, options.log)

@@ -26,6 +26,8 @@ export class Pins {
   /** What is in effect is what is written down. */
   readonly #changing = new OneAtATime()
   #pins: ReadonlyMap<Uuid, Pin> = new Map()
+  /** Of work under way, which is forgotten with the process. */
+  readonly #passing = new Map<Uuid, readonly ImagePin[]>()
 
   constructor(options: PinsOptions) {
     this.#options = options
@@ -49,6 +51,8 @@ export class Pins {
   firstOf(manifest: Manifest): ImagePin | undefined {
     const own = this.#pins.get(manifest.uuid)
     if (own) return { by: own.by, text: own.reason ?? `pinned by ${own.by}` }
+    const passing = this.#passing.get(manifest.uuid)?.[0]
+    if (passing) return passing
     const configured = this.#options.configured.find((pin) => matchesFilter(pin, manifest))
     return configured && { by: 'configuration', text: configured.text }
   }
@@ -59,6 +63,7 @@ export class Pins {
     const configured = this.#options.configured.filter((pin) => matchesFilter(pin, manifest))
     return [
       ...(own ? [{ by: own.by, reason: own.reason ?? null, sinceMs: own.sinceMs }] : []),
+      ...(this.#passing.get(manifest.uuid) ?? []).map(({ by, text }) => ({ by, reason: text, sinceMs: null })),
       ...configured.map(({ text }) => ({ by: 'configuration', reason: text, sinceMs: null })),
     ]
   }
@@ -66,6 +71,19 @@ export class Pins {
   /** Those that operators have set, oldest first. */
   all(): readonly Pin[] {
     return [...this.#pins.values()]
+  }
+
+  /** Keeps images, and what they build on, for as long as some work needs them: until what is answered is called. */
+  forNow(uuids: Iterable<Uuid>, pin: ImagePin): () => void {
+    const pinned = [...new Set(uuids)]
+    for (const uuid of pinned) this.#passing.set(uuid, [...(this.#passing.get(uuid) ?? []), pin])
+    return () => {
+      for (const uuid of pinned.splice(0)) {
+        const others = (this.#passing.get(uuid) ?? []).filter((each) => each !== pin)
+        if (others.length > 0) this.#passing.set(uuid, others)
+        else this.#passing.delete(uuid)
+      }
+    }
   }
 
   /** Replaces a pin that the image has. In effect, and durable, when it resolves. */

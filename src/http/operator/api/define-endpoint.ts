@@ -16,13 +16,17 @@ export type ParamsOf<Path extends string> = Path extends `${string}:${infer Name
 
 type Param<Name extends string> = { readonly [Key in Name]: Key extends 'uuid' ? Uuid : string }
 
+/** Whom endpoints ask. */
+export interface ApiRooms {
+  readonly operations: Operations
+}
+
 /** What an endpoint is handed. */
-export interface ApiRequest<Params, Query, Body> {
+export interface ApiRequest<Params, Query, Body> extends ApiRooms {
   readonly params: Params
   readonly query: Query
   readonly body: Body
   readonly operator: Operator
-  readonly operations: Operations
   /** Aborts when whoever asks is gone. */
   readonly signal: AbortSignal
   readonly log: Log
