@@ -9,7 +9,7 @@ import { type Agents, type Environment, makeAgents, type TlsOptions } from './ht
 import { Blame, isConnectionLost, type TimeLimits } from './http-failure.js'
 import { type Line, makeOpenLine } from './line.js'
 import { NotAsked } from './not-asked.js'
-import { lookupPublic } from './public-addresses.js'
+import { publicLookup } from './public-lookup.js'
 import { Slots } from './slots.js'
 import type { LivePriority } from './upstream.js'
 
@@ -39,7 +39,7 @@ export interface HttpClientOptions {
   readonly username?: string | undefined
   readonly password?: string | undefined
   readonly tls: TlsOptions
-  /** Names that lead to private addresses lead nowhere. */
+  /** Names that lead to addresses that are not public lead nowhere. */
   readonly isPublicOnly?: boolean | undefined
   readonly timeouts: TimeLimits
   /** Requests at the same time, downloads included. If more than one, one of them is kept free of downloads. */
@@ -113,7 +113,7 @@ export class HttpClient {
     this.#line = options.line ?? makeOpenLine(options.name)
     this.blame = new Blame(options.name, options.origin, options.timeouts)
     const { environment, isPublicOnly, name, timeouts, tls } = options
-    this.#agents = makeAgents(name, tls, timeouts, environment, isPublicOnly ? lookupPublic : undefined)
+    this.#agents = makeAgents(name, tls, timeouts, environment, isPublicOnly ? publicLookup() : undefined)
     this.#slots = new Slots(options.connections, WAITING_LIMIT)
     this.#fileSlots = new Slots(Math.max(1, options.connections - 1), WAITING_LIMIT)
   }

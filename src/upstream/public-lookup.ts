@@ -9,19 +9,18 @@ type LookupAll = (
 ) => void
 
 /**
- * A name lookup for connections that a stranger sends us on: it finds public addresses, or fails. As it is the
- * connection's own lookup, what was checked is what is connected to; a second answer of the name server changes nothing.
+ * A name lookup for connections that a stranger sends us on: it finds public addresses, or fails when any of them is not. As it
+ * is the connection's own lookup, what was checked is what is connected to; a second answer of the name server changes nothing.
+ * Addresses that are written as such are not looked up, and pass: whoever lets strangers name them looks at them before.
  */
 export function publicLookup(resolve: LookupAll = lookup): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, [])
       const inside = addresses.find(({ address }) => !isPublicAddress(address))
+      if (inside) return callback(new Error(`${hostname} leads to ${inside.address}, which is no public address`), [])
       const [first] = addresses
-      if (inside || !first) {
-        const reason = inside ? `${inside.address}, which is no public address` : 'no address'
-        return callback(new Error(`${hostname} is ${reason}`), [])
-      }
+      if (!first) return callback(new Error(`${hostname} has no address`), [])
       if (options.all) callback(null, addresses)
       else callback(null, first.address, first.family)
     })

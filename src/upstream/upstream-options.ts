@@ -29,7 +29,7 @@ export interface UpstreamOptions {
   readonly key?: string | undefined
   /** Believe any certificate. Said loudly in the log. */
   readonly insecure: boolean
-  /** Go nowhere where a name leads to a private address; see public-addresses.ts. */
+  /** Go nowhere where a name leads to an address that is not public; see public-lookup.ts. */
   readonly isPublicOnly?: boolean | undefined
   readonly timeouts: TimeLimits
   /** Origins (`https://cdn.example.com`) besides the upstream's own that files may come from. */

@@ -22,4 +22,13 @@ describe('a lookup for connections that a stranger sends us on', () => {
     await expect(resolve([good, inside], false)).rejects.toThrow('no public address')
     await expect(resolve([], true)).rejects.toThrow('no address')
   })
+
+  it('asks the name server of this machine, whether one address is asked for or all', async () => {
+    for (const options of [{}, { all: true }, { family: 4 }]) {
+      const looked = new Promise((done, fail) => {
+        publicLookup()('localhost', options, (error, found) => (error ? fail(error) : done(found)))
+      })
+      await expect(looked).rejects.toThrow(/localhost leads to (127\.0\.0\.1|::1), which is no public address/)
+    }
+  })
 })

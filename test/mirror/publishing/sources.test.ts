@@ -192,14 +192,14 @@ describe('an image brought from another server', () => {
     })
   })
 
-  it('is not looked for at a private address that a name leads to', async () => {
+  it('is not looked for at an address that is not public, where a name leads there', async () => {
     const image = makeImage()
     const { rig, server, origins } = await makeRig([image], { isPublicOnly: true })
     const named = `http://localhost:${new URL(server.url).port}`
     origins.add(named)
     await expect(rig.publishing.importManifestFrom(idOf(image), named, by)).rejects.toMatchObject({
       code: 'UPSTREAM_UNREACHABLE',
-      message: expect.stringContaining('a private address'),
+      message: expect.stringContaining('no public address'),
     })
     // An address that configuration names is what the operator wants.
     await rig.publishing.importManifestFrom(idOf(image), server.url, by)
