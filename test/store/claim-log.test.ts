@@ -168,6 +168,26 @@ describe('ClaimLog', () => {
     )
   })
 
+  it('writes a file anew that has rotten, and does not call it mended before that has worked', async () => {
+    const rig = await makeRig()
+    const claims = await rig.open()
+    await claims.record(hearing({ changed: [claim(1), claim(2), claim(3)] }))
+    const before = await fs.readFile(rig.path('east'))
+    const content = Buffer.from(before)
+    content[content.indexOf('\n') + 50]! ^= 1
+    await fs.writeFile(rig.path('east'), content)
+    const complaint = '1 lines are damaged, and 0 bytes missing'
+    // What was written anew has as many bytes as what is still there.
+    rig.fileSystem.before = (step, path) => {
+      if (step === 'rename' && path.endsWith('.jsonl')) throw systemError('EIO')
+    }
+    expect(await claims.audit()).toMatchObject([{ path: rig.path('east'), complaint, isMended: false }])
+    rig.fileSystem.before = () => {}
+    expect(await claims.audit()).toMatchObject([{ path: rig.path('east'), complaint, isMended: true }])
+    expect((await fs.readFile(rig.path('east'))).equals(before)).toBe(true)
+    expect(await claims.audit()).toEqual([])
+  })
+
   it('skips a line that is longer than any of ours without collecting it, and reads those behind it', async () => {
     const rig = await makeRig()
     await (await rig.open()).record(hearing({ changed: [claim(1)] }))
