@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { freePort } from '../free-port.mjs'
 import { root } from '../ready.mjs'
 import { ChildProcess } from './child-process.mjs'
-import { freePort } from './free-port.mjs'
 
 /** How long upstreams may take to answer for the first time, or downloads to end. */
 const WAIT_LIMIT_MS = 30_000

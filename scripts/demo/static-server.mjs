@@ -6,8 +6,8 @@ import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { freePort } from '../free-port.mjs'
 import { ChildProcess } from './child-process.mjs'
-import { freePort } from './free-port.mjs'
 import { datasetOf } from './images.mjs'
 
 /**

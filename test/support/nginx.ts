@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { freePort } from './free-port.js'
+import { freePort } from '../../scripts/free-port.mjs'
 
 /** Why Debian's nginx cannot be had here, or `undefined` when it can. */
 export function whyNoNginx(): string | undefined {

@@ -2,10 +2,13 @@ import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** Below those that the system gives to whoever asks for any (32768 and up on Linux), our own upstreams among them. */
+/** Below those that the system gives to whoever asks for any (32768 and up on Linux): servers beside us do, and would take it. */
 const [LOWEST, HIGHEST] = [20_000, 32_000]
 
-/** A port of 127.0.0.1 that nobody listens on. Somebody else could take it before we do, which has to be lived with. */
+/**
+ * A port of 127.0.0.1 that nobody listens on, for a server that cannot choose one itself. Somebody else could take it first, which
+ * has to be lived with.
+ */
 export async function freePort() {
   for (;;) {
     const port = randomInt(LOWEST, HIGHEST)
