@@ -5,46 +5,25 @@ import type { Uuid } from './uuid.js'
 /** Images in an ancestry, the image itself counted, unless told otherwise: Docker images have up to 127 layers; sdc-imgapi follows 100. */
 export const MAX_ANCESTRY = 128
 
-/**
- * The ancestry of an image: itself first, then its origin, its origin's origin, and last the base image, which has
- * none. An incremental image installs only on top of all of these.
- *
- * Source: the order is imgadm's (smartos-live, src/img/lib/sources/source.js, getImgAncestry). IMGAPI's text allows one
- * level only (sdc-imgapi, docs/index.md, "Manifest: origin"), but imgadm follows whole chains, and so do we.
- *
- * @param manifestOf asked once per image, in order; `undefined` means unknown everywhere. What it fails with passes
- *   through.
- * @throws MirrorError IMAGE_UNKNOWN when an ancestor is missing, ANCESTRY_BROKEN when the chain bites its own tail or is
- *   longer than `maxLength`.
- */
-export async function resolveAncestry(
-  image: Manifest,
-  manifestOf: (uuid: Uuid) => Promise<Manifest | undefined>,
-  maxLength = MAX_ANCESTRY,
-): Promise<Manifest[]> {
-  const images = [image]
-  for (let last = image; last.origin !== undefined; ) {
-    const broken = whyItCannotGoOn(images, maxLength)
-    if (broken) throw broken
-    const origin = await manifestOf(last.origin)
-    if (!origin) throw ancestorUnknown(last.origin, images)
-    images.push(origin)
-    last = origin
-  }
-  return images
-}
-
 /** As much of an ancestry as is known. It is whole when neither `missing` nor `broken` is set. */
 export interface KnownAncestry {
   /** Itself first. */
   readonly images: readonly Manifest[]
   /** The origin of the last of `images`, if it is unknown. */
   readonly missing?: Uuid
-  /** Why the chain was not followed to its end: the ANCESTRY_BROKEN that `resolveAncestry` throws. */
+  /** Why the chain was not followed to its end: ANCESTRY_BROKEN, when it bites its own tail or is longer than `maxLength`. */
   readonly broken?: MirrorError
 }
 
-/** As `resolveAncestry`, for a whole list at once: of what is in memory, and without throwing. */
+/**
+ * The ancestry of an image: itself first, then its origin, its origin's origin, and last the base image, which has
+ * none. An incremental image installs only on top of all of these. Never throws.
+ *
+ * Source: the order is imgadm's (smartos-live, src/img/lib/sources/source.js, getImgAncestry). IMGAPI's text allows one
+ * level only (sdc-imgapi, docs/index.md, "Manifest: origin"), but imgadm follows whole chains, and so do we.
+ *
+ * @param manifestOf asked once per image, in order, of what is in memory; `undefined` means unknown everywhere.
+ */
 export function ancestryOf(
   image: Manifest,
   manifestOf: (uuid: Uuid) => Manifest | undefined,
@@ -71,13 +50,4 @@ function whyItCannotGoOn(images: readonly Manifest[], maxLength: number): Mirror
   }
   if (images.length < maxLength) return undefined
   return new MirrorError('ANCESTRY_BROKEN', `the ancestry of image ${uuid} is longer than ${maxLength} images`)
-}
-
-function ancestorUnknown(missing: Uuid, images: readonly Manifest[]): MirrorError {
-  const [{ uuid }, child] = [images[0]!, images.at(-1)!]
-  const neededBy = child.uuid === uuid ? '' : `, in the ancestry of image ${uuid}`
-  return new MirrorError(
-    'IMAGE_UNKNOWN',
-    `image ${missing} not found: it is the origin of image ${child.uuid}${neededBy}`,
-  )
 }

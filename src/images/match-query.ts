@@ -41,11 +41,6 @@ export function compareByPublication(left: Manifest, right: Manifest): number {
   return comparePublishedAt(left.publishedAt, right.publishedAt) || compareTexts(left.uuid, right.uuid)
 }
 
-/** A text per image whose order is that of `compareByPublication`, for indexes. */
-export function sortKey({ publishedAt, uuid }: Manifest): string {
-  return `${publishedAt === undefined ? '' : toMilliseconds(publishedAt)} ${uuid}`
-}
-
 /** By instant: `...00Z` and `...00.000Z` are equal. */
 function comparePublishedAt(left: string | undefined, right: string | undefined): number {
   if (left === right) return 0

@@ -5,20 +5,11 @@ import { expect, it, onTestFinished } from 'vitest'
 import { uuidOfLayers } from '../../src/images/docker/layer-images.js'
 import { dockerImage, gzipLayer, tarOf, zstdLayer } from '../support/docker-images.js'
 import { RegistryFiller, skopeo, startDockerRegistry, whyNoDockerRegistry } from '../support/docker-registry.js'
+import { IMGADM_HEADERS } from '../support/imgadm-headers.js'
 import { startMirror, until } from '../support/running-mirror.js'
 import { temporaryDirectory } from '../support/temporary.js'
 
 const whyNot = whyNoDockerRegistry()
-
-/** As imgadm 3.9.5 sends them, with files too. */
-const IMGADM_HEADERS = {
-  'x-request-id': '5a5c1d9e-7a10-4b7c-9a67-6f1b0b0f7d11',
-  accept: 'application/json',
-  'user-agent': 'imgadm/3.9.5 (node/0.10.26; OpenSSL/1.0.1e)',
-  'accept-version': '~2',
-  date: 'Sat, 21 Nov 2026 12:00:00 GMT',
-  connection: 'keep-alive',
-}
 
 interface LayerManifest {
   readonly v: number

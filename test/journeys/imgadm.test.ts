@@ -3,6 +3,7 @@ import { gunzipSync } from 'node:zlib'
 import { request } from 'undici'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { JsonObject } from '../../src/parts/json-object.js'
+import { IMGADM_HEADERS } from '../support/imgadm-headers.js'
 import { makeDataset, makeImage, sha1, uuidOf } from '../support/made-up-images.js'
 import { layerBytes, servedLayers } from '../support/made-up-layers.js'
 import { startMirror, until } from '../support/running-mirror.js'
@@ -11,16 +12,6 @@ import { startRangeImgapi } from '../support/upstreams/range-imgapi.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 import type { TestServer } from '../support/upstreams/serve.js'
 import { startSmartosImageServer } from '../support/upstreams/smartos-image-server.js'
-
-/** Every IMGAPI request of imgadm 3.9.5 carries these, files included; it never sends a Range or a condition. */
-const IMGADM_HEADERS = {
-  'x-request-id': '5a5c1d9e-7a10-4b7c-9a67-6f1b0b0f7d11',
-  accept: 'application/json',
-  'user-agent': 'imgadm/3.9.5 (node/0.10.26; OpenSSL/1.0.1e)',
-  'accept-version': '~2',
-  date: 'Sat, 21 Nov 2026 12:00:00 GMT',
-  connection: 'keep-alive',
-}
 
 async function imgadmGet(url: string, path: string) {
   const response = await request(`${url}${path}`, { headers: IMGADM_HEADERS })

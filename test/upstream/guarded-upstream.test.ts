@@ -5,7 +5,6 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Statement } from '../../src/images/claim.js'
 import { parseManifest } from '../../src/images/parse-manifest.js'
 import type { Uuid } from '../../src/images/uuid.js'
-import { silentLog } from '../../src/parts/log.js'
 import { steadyPlan } from '../../src/parts/rate-plan.js'
 import { Bandwidth } from '../../src/upstream/bandwidth.js'
 import { FAILURES_LIMIT, LAST_RESORT_MS } from '../../src/upstream/circuit-breaker.js'
@@ -17,7 +16,7 @@ import { noUpstreamCounters } from '../../src/upstream/upstream-counters.js'
 import { FakeClock } from '../support/fake-clock.js'
 import { answerFile } from '../support/upstreams/ranges.js'
 import { answerJson, type Handler, serve } from '../support/upstreams/serve.js'
-import { never, started } from './upstream-under-test.js'
+import { never, started, upstreamOptions } from './upstream-under-test.js'
 
 const uuid = '11111111-2222-4333-8444-555555555555' as Uuid
 const file = Buffer.from('0123456789'.repeat(1000))
@@ -49,31 +48,14 @@ async function makeGuarded(handler: Handler, options: Partial<UpstreamOptions> =
   const server = await started(serve((request, response, url) => conduct.handler(request, response, url)))
   const clock = new FakeClock()
   const counted: string[] = []
-  const upstream = makeUpstream({
-    name: 'ill',
-    type: 'imgapi',
-    url: new URL(server.url),
-    include: [],
-    exclude: [],
-    insecure: false,
-    timeouts: { connectMs: 5_000, headersMs: 5_000, stallMs: 5_000 },
-    fileHosts: [],
-    connections: 4,
-    allowMissingDigest: false,
-    limits: { listBytes: 1024 * 1024 },
-    environment: {},
-    log: silentLog,
-    version: '0.0.1',
-    clock,
-    random: () => 0.999,
-    counters: {
-      ...noUpstreamCounters,
-      breakerTurned: (_name, state) => counted.push(state),
-      retried: () => counted.push('retried'),
-      notAsked: (_name, reason) => counted.push(`not asked: ${reason}`),
-    },
-    ...options,
-  })
+  const counters = {
+    ...noUpstreamCounters,
+    breakerTurned: (_name: string, state: string) => counted.push(state),
+    retried: () => counted.push('retried'),
+    notAsked: (_name: string, reason: string) => counted.push(`not asked: ${reason}`),
+  }
+  const more = { name: 'ill', clock, random: () => 0.999, counters, ...options }
+  const upstream = makeUpstream(upstreamOptions('imgapi', server.url, more))
   onTestFinished(() => upstream.close())
   return { upstream, server, clock, conduct, counted }
 }

@@ -15,13 +15,13 @@ export async function started<Server extends { close(): Promise<void> }>(startin
   return server
 }
 
-/** An upstream as configuration would make it, with limits a test can wait for. */
-export function upstreamAt(
+/** What configuration would say of an upstream, with limits a test can wait for. */
+export function upstreamOptions(
   type: UpstreamOptions['type'],
-  url: string,
+  url: string | URL,
   options: Partial<UpstreamOptions> = {},
-): Upstream {
-  const upstream = makeUpstream({
+): UpstreamOptions {
+  return {
     name: 'upstream',
     type,
     url: new URL(url),
@@ -37,7 +37,16 @@ export function upstreamAt(
     log: silentLog,
     version: '0.0.1',
     ...options,
-  })
+  }
+}
+
+/** An upstream as configuration would make it. */
+export function upstreamAt(
+  type: UpstreamOptions['type'],
+  url: string,
+  options: Partial<UpstreamOptions> = {},
+): Upstream {
+  const upstream = makeUpstream(upstreamOptions(type, url, options))
   onTestFinished(() => upstream.close())
   return upstream
 }

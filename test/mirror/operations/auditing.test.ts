@@ -3,13 +3,11 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openLedger } from '../../../src/assemble/open-ledger.js'
-import { run } from '../../../src/cli/run.js'
-import type { Surroundings } from '../../../src/cli/surroundings.js'
 import { ENDPOINTS } from '../../../src/http/operator/api/endpoints.js'
 import type { AuditReport } from '../../../src/mirror/operations/audit-report.js'
 import { formatReportAsCsv, formatReportAsHtml } from '../../../src/mirror/operations/format-report.js'
 import { verifyLedger } from '../../../src/mirror/operations/verify-ledger.js'
-import { silentLog } from '../../../src/parts/log.js'
+import { runCommand } from '../../cli/run-command.js'
 import { makeImage, sha1, sha256, uuidOf } from '../../support/made-up-images.js'
 import { type RunningMirror, startMirror, until } from '../../support/running-mirror.js'
 import { temporaryDirectory } from '../../support/temporary.js'
@@ -51,26 +49,8 @@ async function ask(mirror: RunningMirror, method: string, path: string, body?: o
   return answer
 }
 
-async function cli(...args: string[]) {
-  let [out, err] = ['', '']
-  const surroundings: Surroundings = {
-    version: '1.2.3',
-    environment: {},
-    write: (text) => {
-      out += text
-    },
-    complain: (text) => {
-      err += text
-    },
-    readFile: (path) => readFile(path, 'utf8'),
-    openInput: () => Promise.reject(new Error('no input')),
-    stop: new AbortController().signal,
-    makeLog: () => silentLog,
-    assemble: () => Promise.reject(new Error('no mirror')),
-    openLedger,
-  }
-  const exitCode = await run(args, surroundings)
-  return { exitCode, out, err }
+function cli(...args: string[]) {
+  return runCommand(args, { openLedger })
 }
 
 describe('an audit', () => {
@@ -155,7 +135,7 @@ describe('an audit', () => {
     const data = mirror.dataDirectory
     const kept = join(data, 'kept-elsewhere.txt')
     await writeFile(kept, `${head.text}\n${head.signature}`)
-    expect(await cli('audit', 'verify', '--data', data, '--head', kept)).toMatchObject({ exitCode: 0 })
+    expect(await cli('audit', 'verify', '--data', data, '--head', kept)).toMatchObject({ code: 0 })
 
     const path = join(data, 'ledger', '000001.jsonl')
     const lines = (await readFile(path, 'utf8')).split('\n')
@@ -168,8 +148,8 @@ describe('an audit', () => {
       `${head.entries} ${head.hash}`,
       JSON.stringify({ entries: head.entries, hash: head.hash }),
     ]) {
-      const { exitCode, out } = await cli('audit', 'verify', '--data', data, '--head', said)
-      expect(exitCode).toBe(1)
+      const { code, out } = await cli('audit', 'verify', '--data', data, '--head', said)
+      expect(code).toBe(1)
       expect(out).toContain('the end of the ledger is missing: it has 3 entries')
     }
   })
@@ -245,16 +225,16 @@ describe('an audit', () => {
     ])
     await mirror.close()
     const page = await cli('audit', 'report', '--data', data, '--html')
-    expect(page).toMatchObject({ exitCode: 0, out: expect.stringContaining(uuid) })
+    expect(page).toMatchObject({ code: 0, out: expect.stringContaining(uuid) })
     const path = join(data, 'ledger', '000001.jsonl')
     const bytes = await readFile(path)
     bytes[bytes.indexOf('claimed')]! ^= 1
     await writeFile(path, bytes)
     const verdict = await cli('audit', 'verify', '--data', data)
     expect(verdict).toMatchObject({
-      exitCode: 1,
+      code: 1,
       out: expect.stringMatching(/WRONG: ledger\/000001.jsonl, line \d+: entry \d+ is damaged/),
     })
-    expect(await cli('audit', 'report', '--data', data, '--since', 'yesterday')).toMatchObject({ exitCode: 2 })
+    expect(await cli('audit', 'report', '--data', data, '--since', 'yesterday')).toMatchObject({ code: 2 })
   })
 })

@@ -4,7 +4,6 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Uuid } from '../../../src/images/uuid.js'
 import type { JsonObject } from '../../../src/parts/json-object.js'
-import { silentLog } from '../../../src/parts/log.js'
 import { makeUpstream, type UpstreamOptions } from '../../../src/upstream/make-upstream.js'
 import { openUrl } from '../../../src/upstream/open-url.js'
 import { uuid } from '../../images/manifests.js'
@@ -13,29 +12,13 @@ import { until } from '../../support/running-mirror.js'
 import { makeCertificates } from '../../support/upstreams/certificates.js'
 import { startRangeImgapi } from '../../support/upstreams/range-imgapi.js'
 import type { ServedImage } from '../../support/upstreams/serve.js'
-import { never, started } from '../../upstream/upstream-under-test.js'
+import { never, started, upstreamOptions } from '../../upstream/upstream-under-test.js'
 import { by, makePublishingRig, manifestOf } from './publishing-rig.js'
 
 const idOf = (image: ServedImage) => uuidOf(image) as Uuid
 
 function optionsFor(url: URL, more: Partial<UpstreamOptions> = {}): UpstreamOptions {
-  return {
-    name: `source ${url.host}`,
-    type: 'imgapi',
-    url,
-    include: [],
-    exclude: [],
-    insecure: false,
-    timeouts: { connectMs: 2_000, headersMs: 2_000, stallMs: 2_000 },
-    fileHosts: [],
-    connections: 4,
-    allowMissingDigest: false,
-    limits: { listBytes: 1024 * 1024 },
-    environment: {},
-    log: silentLog,
-    version: '0.0.1',
-    ...more,
-  }
+  return upstreamOptions('imgapi', url, { name: `source ${url.host}`, ...more })
 }
 
 /** A mirror, and a server that it may fetch from. */
