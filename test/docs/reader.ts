@@ -1,7 +1,7 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { stringify } from 'yaml'
-import { freePort } from '../support/free-port.js'
+import { freePort } from '../../scripts/free-port.mjs'
 import { MirrorProcess } from '../support/mirror-process.js'
 import type { TestServer } from '../support/upstreams/serve.js'
 import { root } from './pages.js'
