@@ -10,15 +10,21 @@ export interface BundledFile {
   readonly md5: string
 }
 
+/** An icon of an image. */
+export interface Icon {
+  readonly type: 'image/jpeg' | 'image/gif' | 'image/png'
+  readonly sizeBytes: number
+  readonly sha256: string
+}
+
 export interface BundledImage {
+  /** Of each file it declares all digests that `files` has, once it was read from a bundle. */
   readonly manifest: Manifest
   /** The upstream whose claim the exporting mirror took. */
   readonly upstream: string
   /** In the order of `manifest.files`. */
   readonly files: readonly BundledFile[]
-  readonly icon:
-    | { readonly type: 'image/jpeg' | 'image/gif' | 'image/png'; readonly sizeBytes: number; readonly sha256: string }
-    | undefined
+  readonly icon: Icon | undefined
   /** The exporting mirror published it itself. */
   readonly isPublication: boolean
 }
