@@ -1,42 +1,31 @@
 import { hash, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { clientSources } from './assemble/client-sources.js'
-import type { Running } from './cli/surroundings.js'
-import { type Config, describeConfig, type Listen, type UpstreamConfig } from './config.js'
-import { MirrorError } from './errors.js'
-import { UserAuthenticator } from './http/auth/user-authenticator.js'
+import { changedKeys } from './assemble/changed-keys.js'
+import { Doors } from './assemble/doors.js'
+import { mirrorRules } from './assemble/mirror-rules.js'
+import { openUpstream } from './assemble/open-upstream.js'
+import { prepareAll } from './assemble/prepare-all.js'
+import { UpstreamSet } from './assemble/upstream-set.js'
+import type { AssembleOptions, Running } from './cli/surroundings.js'
+import { type Config, describeConfig } from './config.js'
+import { isMirrorError, MirrorError } from './errors.js'
+import { UserAuthenticator, type UserRules } from './http/auth/user-authenticator.js'
 import { makeClientApp } from './http/client-app.js'
-import { listen, type OpenListener, type SecureAddress } from './http/listener.js'
 import type { OperatorAccess } from './http/operator/operator-access.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
-import { parseRegistryAddress } from './images/docker/registry-address.js'
-import { Channels } from './mirror/channels.js'
-import { ConflictPolicies } from './mirror/conflict-policies.js'
+import type { SetRate } from './http/operator/put-rate.js'
+import type { Operations } from './mirror/operations/operations.js'
+import type { ReloadAnswer } from './mirror/operations/reload-answer.js'
 import { PullThroughMirror } from './mirror/pull-through-mirror.js'
 import { hashOfToken } from './parts/access-token.js'
 import { systemClock } from './parts/clock.js'
-import { diskSizeBytes } from './parts/disk-size.js'
-import type { Log } from './parts/log.js'
+import { OneAtATime } from './parts/one-at-a-time.js'
 import { steadyPlan } from './parts/rate-plan.js'
 import { openStore } from './store/open-store.js'
-import type { RegistryStore } from './store/registry-store.js'
 import type { Store } from './store/store.js'
 import { Counters } from './telemetry/counters.js'
 import { Bandwidth } from './upstream/bandwidth.js'
-import type { GuardedUpstream } from './upstream/guarded-upstream.js'
-import { makeUpstream } from './upstream/make-upstream.js'
-import type { RegistryMemory } from './upstream/registry-upstream.js'
-
-export interface AssembleOptions {
-  readonly config: Config
-  readonly log: Log
-  /** Where proxies are looked up. */
-  readonly environment: Readonly<Record<string, string | undefined>>
-  readonly version: string
-  /** Of this process. */
-  readonly pid?: number | undefined
-}
 
 /** How long a client who asks for an unknown image waits for upstreams that do not answer. */
 const PATIENCE_MS = 5_000
@@ -49,133 +38,244 @@ const FINISH_LIMIT_MS = 20_000
  *
  * @throws MirrorError STORE_LOCKED, STORE_UNUSABLE, STORE_BROKEN, CONFIG_INVALID.
  */
-export async function assemble({ config, log, environment, version, pid }: AssembleOptions): Promise<Running> {
+export async function assemble(options: AssembleOptions): Promise<Running> {
   const closers: (() => Promise<void>)[] = []
-  const close = async () => {
-    for (let closer = closers.pop(); closer; closer = closers.pop()) await closer()
-  }
   try {
-    // Of this run: what comes back to a later one is not waited for.
-    const instance = `imgapi-mirror-${randomBytes(8).toString('hex')}`
-    const counters = new Counters()
+    return await Assembly.build(options, closers)
+  } catch (error) {
+    await closeAll(closers)
+    throw error
+  }
+}
+
+async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
+  for (let closer = closers.pop(); closer; closer = closers.pop()) await closer()
+}
+
+/** All rooms, and how they become others when the operator has changed the configuration. */
+class Assembly implements Running {
+  static async build(options: AssembleOptions, closers: (() => Promise<void>)[]): Promise<Assembly> {
+    const { config, log } = options
     const store = await openStore({ directory: config.dataDirectory, log })
     closers.push(() => store.close())
 
-    const totalBandwidth = new Bandwidth('the line', config.rate, systemClock)
-    const upstreams = config.isOffline
-      ? []
-      : config.upstreams.map((upstream) =>
-          openUpstream(upstream, { config, instance, log, environment, version, counters, totalBandwidth, store }),
-        )
-    closers.push(async () => void (await Promise.all(upstreams.map((upstream) => upstream.close()))))
+    const assembly = new Assembly(options, store, closers)
+    closers.push(() => assembly.#upstreams.close())
+    const upstreams = await assembly.#upstreams.prepare(config)
+    upstreams.commit(async () => {})
 
-    const fillings = config.upstreams.map(
-      ({ name, channel, intoChannels }) => [name, { channel, into: intoChannels }] as const,
-    )
     const mirror = await PullThroughMirror.start({
+      ...assembly.#rules(config, upstreams.all),
       store,
-      upstreams,
-      connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
-      precedence: config.upstreams.map(({ name }) => name),
-      registries: config.upstreams.flatMap(({ platform, type, url }) =>
-        type === 'docker' ? [{ host: parseRegistryAddress(url.href).host, platform }] : [],
-      ),
-      registryLimitBytes: config.limits.manifestBytes,
-      channels: new Channels(config.channels, new Map(fillings)),
       isOffline: config.isOffline,
-      withdrawn: config.withdrawn,
-      policies: new ConflictPolicies({
-        policy: config.conflicts,
-        overrides: config.conflictOverrides,
-        voices: new Map(config.upstreams.map(({ name, voice }) => [name, voice ?? name])),
-      }),
-      refreshMs: config.refreshMs,
-      holdbackBytes: config.holdbackBytes,
-      firstAnswerWaitMs: config.firstAnswerWaitMs,
-      missTtlMs: config.missTtlMs,
       patienceMs: PATIENCE_MS,
-      maxAncestry: config.maxAncestry,
-      maxLayerBytes: config.limits.layerBytes,
-      keeping: {
-        quotaBytes: () => quotaBytes(config),
-        pins: config.pins,
-        scrub: config.scrub,
-        verifyOnRead: config.verifyOnRead,
-      },
-      publishing: {
-        mode: config.mode,
-        sources: clientSources({ config, instance, log, environment, version, counters, totalBandwidth }),
-      },
-      counters,
+      counters: assembly.#counters,
       log,
     })
+    assembly.#mirror = mirror
     closers.push(() => mirror.close())
-    mirror.ledger.record('started', undefined, { version })
-    mirror.ledger.record('config-loaded', undefined, {
-      sha256: hash('sha256', JSON.stringify(describeConfig(config))),
-      upstreams: config.upstreams.map(({ name }) => name),
-    })
-    counters.watch(() => mirror.status())
+    mirror.ledger.record('started', undefined, { version: options.version })
+    assembly.#recordConfig()
+    assembly.#counters.watch(() => mirror.status())
 
-    const authenticator = await UserAuthenticator.open({
-      users: config.publish.users,
-      read: config.read,
-      hidesPrivate: config.mode === 'private',
+    assembly.#authenticator = await UserAuthenticator.open({
+      ...userRules(config),
       readFile: (path) => readFile(path, 'utf8'),
       clock: systemClock,
     })
-    const isPublishing = config.publish.users.some(({ isReadOnly }) => !isReadOnly)
-    const writing = isPublishing ? { publishing: mirror.publishing, authenticator } : undefined
-
-    const serverName = hostname()
-    const { onRequest } = counters
-    const operatorApp = makeOperatorApp({
-      mirror,
-      log,
-      version,
-      serverName,
-      whyNotReady: () => store.complaints(),
-      metrics: () => counters.expose(),
-      api: { operations: mirror.operations },
-      access: accessOf(config),
-      setRate: (name, rate) => {
-        if (name === undefined) {
-          totalBandwidth.setRate(rate === undefined ? config.rate : steadyPlan(rate))
-          return true
-        }
-        const upstream = upstreams.find((each) => each.name === name)
-        const configured = config.upstreams.find((each) => each.name === name)
-        if (upstream && configured) upstream.setRate(rate === undefined ? configured.rate : steadyPlan(rate))
-        return upstream !== undefined
-      },
-    })
-    const operators = await openDoors(config.operator, operatorApp.callback(), log, config.operatorAccess.clientCa)
-    closers.push(() => operators.close(0))
-    const clients = await openDoors(
-      config.listen,
-      makeClientApp({
-        mirror,
-        instance,
-        writing,
-        authenticator,
-        pid,
-        registry: mirror.registry,
-        log,
-        version,
-        serverName,
-        onRequest,
-        address: config,
-        dsapi: config.datasets,
-      }).callback(),
-      log,
-    )
-    closers.push(() => clients.close(FINISH_LIMIT_MS))
-
-    return { listeners: clients.urls, operators: operators.urls, close }
-  } catch (error) {
-    await close()
-    throw error
+    const { clients, operators } = assembly.#makeHandlers()
+    const operatorDoors = await Doors.open(config.operator, config.operatorAccess.clientCa, operators, log)
+    assembly.#operators = operatorDoors
+    closers.push(() => operatorDoors.close(0))
+    const clientDoors = await Doors.open(config.listen, undefined, clients, log)
+    assembly.#clients = clientDoors
+    closers.push(() => clientDoors.close(FINISH_LIMIT_MS))
+    return assembly
   }
+
+  readonly #options: AssembleOptions
+  readonly #closers: (() => Promise<void>)[]
+  readonly #store: Store
+  readonly #counters = new Counters()
+  readonly #totalBandwidth: Bandwidth
+  readonly #upstreams: UpstreamSet
+  /** Of this run: what comes back to a later one is not waited for. */
+  readonly #instance = `imgapi-mirror-${randomBytes(8).toString('hex')}`
+  readonly #serverName = hostname()
+  readonly #reloading = new OneAtATime()
+  #mirror!: PullThroughMirror
+  #authenticator!: UserAuthenticator
+  #operators!: Doors
+  #clients!: Doors
+  /** What is in effect. */
+  #config: Config
+  #isClosing = false
+
+  private constructor(options: AssembleOptions, store: Store, closers: (() => Promise<void>)[]) {
+    const { config, log } = options
+    this.#options = options
+    this.#closers = closers
+    this.#store = store
+    this.#config = config
+    this.#totalBandwidth = new Bandwidth('the line', config.rate, systemClock)
+    this.#upstreams = new UpstreamSet({
+      make: (upstream, whole) => openUpstream(upstream, whole, store, this.#commonToUpstreams),
+      log,
+    })
+  }
+
+  get listeners(): readonly string[] {
+    return this.#clients.urls
+  }
+
+  get operators(): readonly string[] {
+    return this.#operators.urls
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true
+    await this.#reloading.idle()
+    await closeAll(this.#closers)
+  }
+
+  /** One after the other: what is in the file when its turn comes is what counts. */
+  reload(by: string): Promise<ReloadAnswer> {
+    return this.#reloading.run(async () => {
+      const { log } = this.#options
+      try {
+        if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing')
+        const answer = await this.#reload()
+        const { changed, needsRestart } = answer
+        const what = changed.length === 0 ? 'nothing that matters has changed' : `changed: ${changed.join(', ')}`
+        log.info({ by, ...answer }, `the configuration was read again, as ${by} wanted; ${what}`)
+        if (needsRestart.length > 0) {
+          log.warn({ needsRestart }, `only a restart brings these into effect: ${needsRestart.join(', ')}`)
+        }
+        return answer
+      } catch (error) {
+        if (!isMirrorError(error, 'CONFIG_INVALID')) throw error
+        log.error({ by, err: error }, 'the new configuration is refused; the one in effect stays')
+        throw new MirrorError('CONFIG_REFUSED', `refused, and nothing has changed: ${error.message}`, { cause: error })
+      }
+    })
+  }
+
+  async #reload(): Promise<ReloadAnswer> {
+    const { readConfig, setLogLevel } = this.#options
+    if (!readConfig) throw new MirrorError('CONFIG_INVALID', 'this mirror has no file that could be read again')
+    const wanted = await readConfig()
+    const before = this.#config
+    const config = withoutWhatNeedsRestart(wanted, before)
+
+    // Whatever may fail comes first, and leaves everything as it is.
+    const [upstreams, changeUsers, operators, clients] = await prepareAll(
+      () => this.#upstreams.prepare(config),
+      async () => ({ commit: await this.#authenticator.prepare(userRules(config)), abandon: async () => {} }),
+      () => this.#operators.prepare(config.operator, config.operatorAccess.clientCa),
+      () => this.#clients.prepare(config.listen, undefined),
+    )
+    const changed = changedKeys(before, config)
+    this.#config = config
+    setLogLevel?.(config.log.level)
+    if (changed.includes('rate')) this.#totalBandwidth.setRate(config.rate)
+    await this.#mirror.change(this.#rules(config, upstreams.all))
+    upstreams.commit((upstream) => this.#mirror.without(upstream))
+    changeUsers.commit()
+    const handlers = this.#makeHandlers()
+    this.#operators.answerWith(handlers.operators)
+    this.#clients.answerWith(handlers.clients)
+    operators.commit()
+    clients.commit()
+    if (changed.length > 0) this.#recordConfig()
+    const stuck = [...operators.needsRestart, ...clients.needsRestart].map((address) => `TLS on ${address}`)
+    return { changed, needsRestart: [...changedKeys(config, wanted), ...stuck] }
+  }
+
+  get #commonToUpstreams() {
+    const { environment, log, version } = this.#options
+    const [counters, instance, totalBandwidth] = [this.#counters, this.#instance, this.#totalBandwidth]
+    return { counters, environment, instance, log, totalBandwidth, version }
+  }
+
+  #rules(config: Config, upstreams: UpstreamSet['all']) {
+    return mirrorRules(upstreams, { config, ...this.#commonToUpstreams })
+  }
+
+  /** Who answers clients and operators, by the configuration in effect. */
+  #makeHandlers() {
+    const { log, pid, version } = this.#options
+    const [authenticator, config, counters, mirror] = [this.#authenticator, this.#config, this.#counters, this.#mirror]
+    const common = { mirror, log, version, serverName: this.#serverName }
+    const operations: Operations = { ...mirror.operations, reload: ({ name }) => this.reload(name) }
+    const operatorApp = makeOperatorApp({
+      ...common,
+      whyNotReady: () => this.#store.complaints(),
+      metrics: () => counters.expose(),
+      api: { operations },
+      access: accessOf(config),
+      setRate: this.#setRate,
+    })
+    const isPublishing = config.publish.users.some(({ isReadOnly }) => !isReadOnly)
+    const clientApp = makeClientApp({
+      ...common,
+      instance: this.#instance,
+      writing: isPublishing ? { publishing: mirror.publishing, authenticator } : undefined,
+      authenticator,
+      pid,
+      registry: mirror.registry,
+      onRequest: counters.onRequest,
+      address: config,
+      dsapi: config.datasets,
+    })
+    return { clients: clientApp.callback(), operators: operatorApp.callback() }
+  }
+
+  readonly #setRate: SetRate = (name, rate) => {
+    if (name === undefined) {
+      this.#totalBandwidth.setRate(rate === undefined ? this.#config.rate : steadyPlan(rate))
+      return true
+    }
+    const found = this.#upstreams.find(name)
+    found?.upstream.setRate(rate === undefined ? found.configured.rate : steadyPlan(rate))
+    return found !== undefined
+  }
+
+  #recordConfig(): void {
+    const config = this.#config
+    this.#mirror.ledger.record('config-loaded', undefined, {
+      sha256: hash('sha256', JSON.stringify(describeConfig(config))),
+      upstreams: config.upstreams.map(({ name }) => name),
+    })
+  }
+}
+
+/**
+ * What may be in effect at once: a data directory is owned from start to end, whether there is a network is settled before anything is
+ * asked, and whatever reads the log has begun to read it in one form.
+ */
+function withoutWhatNeedsRestart(wanted: Config, { dataDirectory, isOffline, log, settings }: Config): Config {
+  const before = settings as {
+    readonly data: unknown
+    readonly offline: unknown
+    readonly log: { readonly format: unknown }
+  }
+  const words = wanted.settings as { readonly log: object }
+  return {
+    ...wanted,
+    dataDirectory,
+    isOffline,
+    log: { ...wanted.log, format: log.format },
+    settings: {
+      ...words,
+      data: before.data,
+      offline: before.offline,
+      log: { ...words.log, format: before.log.format },
+    },
+  }
+}
+
+function userRules({ mode, publish, read }: Config): UserRules {
+  return { users: publish.users, read, hidesPrivate: mode === 'private' }
 }
 
 function accessOf({ operatorAccess }: Config): OperatorAccess {
@@ -185,74 +285,5 @@ function accessOf({ operatorAccess }: Config): OperatorAccess {
     takesCertificates: clientCa !== undefined,
     isOpenLocally,
     areProbesOpen,
-  }
-}
-
-async function quotaBytes({ dataDirectory, quota }: Config): Promise<number | undefined> {
-  if (!quota) return undefined
-  return 'bytes' in quota ? quota.bytes : Math.floor(quota.share * (await diskSizeBytes(dataDirectory)))
-}
-
-function openUpstream(
-  upstream: UpstreamConfig,
-  {
-    config,
-    store,
-    ...given
-  }: AssembleOptions & { instance: string; counters: Counters; totalBandwidth: Bandwidth; store: Store },
-): GuardedUpstream {
-  const { connections, dockerConfig, intoChannels: _ours, voice: _theirs, key, password, requests, ...plain } = upstream
-  const { listBytes } = config.limits
-  return makeUpstream({
-    ...plain,
-    // One is kept free of files; what one file may have must fit beside it.
-    connections: Math.max(requests, connections + 1),
-    key: key?.reveal(),
-    password: password?.reveal(),
-    dockerConfig: dockerConfig?.reveal(),
-    limits: { listBytes },
-    maxAncestry: config.maxAncestry,
-    registryMemory: (host) => memoryOf(store.registry, host),
-    ...given,
-  })
-}
-
-/** What the upstream room calls a memory, in the words of the store. */
-function memoryOf(registry: RegistryStore, host: string): RegistryMemory {
-  return {
-    async get(digest) {
-      const kept = await registry.object(digest)
-      return kept && { ...kept, sizeBytes: kept.bytes.length }
-    },
-    keep: (repository, { bytes, digest, mediaType }) =>
-      registry.keepObject(host, repository, { bytes, digest, mediaType }),
-  }
-}
-
-async function openDoors(
-  addresses: readonly Listen[],
-  handler: Parameters<typeof listen>[1],
-  log: Log,
-  clientCa?: string,
-): Promise<Pick<OpenListener, 'urls' | 'close'>> {
-  if (addresses.length === 0) return { urls: [], close: async () => {} }
-  return await listen(
-    await Promise.all(addresses.map((address) => withCertificate(address, clientCa))),
-    handler,
-    {},
-    log,
-  )
-}
-
-async function withCertificate(address: Listen, clientCa: string | undefined): Promise<string | SecureAddress> {
-  if (typeof address === 'string') return address
-  const { cert, key } = address
-  try {
-    return { address: address.address, cert: await readFile(cert), key: await readFile(key), clientCa }
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new MirrorError('CONFIG_INVALID', `the certificate for ${address.address} cannot be read: ${reason}`, {
-      cause,
-    })
   }
 }

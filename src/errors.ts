@@ -39,6 +39,8 @@ export type FailureCode =
   /** The data directory was written by a newer release, or is not one of ours. */
   | 'STORE_UNUSABLE'
   | 'CONFIG_INVALID'
+  /** Of a configuration that was to take the place of the one in effect: that one stays. */
+  | 'CONFIG_REFUSED'
   /** Of a Docker registry: no such repository (or none that may be pulled through us), manifest, or blob. */
   | 'REPOSITORY_UNKNOWN'
   | 'MANIFEST_UNKNOWN'

@@ -52,13 +52,15 @@ try {
     readFile: (path) => readFile(path, 'utf8'),
     openInput,
     stop: stop.signal,
+    onHangUp: (listener) => process.on('SIGHUP', listener),
     makeLog: (options) => {
-      log = makeLog({
+      const made = makeLog({
         ...options,
         isTerminal: process.stdout.isTTY === true,
         write: (line) => process.stdout.write(line),
       })
-      return log
+      log = made
+      return made
     },
     assemble,
     openLedger,

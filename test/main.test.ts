@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
+import { appendFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -58,6 +58,24 @@ describe('the process', () => {
     child.kill('SIGINT')
     expect(await ended).toEqual([0, null])
     expect(output()).toContain('"msg":"closed"')
+  })
+
+  it('reads its config again on SIGHUP, and keeps what it has when the new one is wrong', async () => {
+    const path = await offlineConfig()
+    const { child, ended, output, says } = start([...FROM_SOURCE, '--config', path])
+    await says('clients: http://127.0.0.1:')
+    await appendFile(path, 'refresh: 1h\n')
+    child.kill('SIGHUP')
+    await says('as SIGHUP wanted; changed: refresh')
+    await appendFile(path, 'holdback: much\n')
+    child.kill('SIGHUP')
+    await says('the new configuration is refused')
+    expect(output()).toContain('config.yaml:5:11: holdback: found \\"much\\"')
+    await writeFile(path, (await readFile(path, 'utf8')).replace('holdback: much', 'log: {level: debug}'))
+    child.kill('SIGHUP')
+    await says('as SIGHUP wanted; changed: log.level')
+    child.kill('SIGTERM')
+    expect(await ended).toEqual([0, null])
   })
 
   it('ends with 1 and says why when its config is wrong', async () => {

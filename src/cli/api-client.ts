@@ -173,7 +173,8 @@ export class ApiClient {
       return new CommandFailure(`${this.url} answers ${status}, which is no answer of a mirror's operator listener`)
     }
     const hint = status === 401 ? ' (--token-file says who you are)' : ''
-    return new ApiRefusal(`${printable(said.message)}${hint}`, status, String(said.code))
+    const lines = said.message.split('\n').map(printable)
+    return new ApiRefusal(`${lines.join('\n')}${hint}`, status, String(said.code))
   }
 
   #unreachable(cause: unknown): CommandFailure {

@@ -11,6 +11,7 @@ import { registerJobs } from './jobs.js'
 import { registerList } from './list.js'
 import { registerPin, registerUnpin } from './pin.js'
 import { registerRefresh } from './refresh.js'
+import { registerReload } from './reload.js'
 import { registerScrub } from './scrub.js'
 import { registerShow } from './show.js'
 import { registerStatus } from './status.js'
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Register[] = [
   registerVerify,
   registerScrub,
   registerRefresh,
+  registerReload,
   registerJobs,
   registerAdopt,
   registerAudit,

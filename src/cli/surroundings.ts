@@ -1,7 +1,21 @@
 import type { Readable } from 'node:stream'
 import type { Config } from '../config.js'
 import type { LedgerReader } from '../mirror/operations/auditing.js'
+import type { ReloadAnswer } from '../mirror/operations/reload-answer.js'
 import type { Log } from '../parts/log.js'
+
+export interface AssembleOptions {
+  readonly config: Config
+  readonly log: Log
+  /** Where proxies are looked up. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly version: string
+  /** Of this process. */
+  readonly pid?: number | undefined
+  /** Reads the configuration as it is now; without it, it cannot be read again. @throws MirrorError CONFIG_INVALID. */
+  readonly readConfig?: (() => Promise<Config>) | undefined
+  readonly setLogLevel?: ((level: Config['log']['level']) => void) | undefined
+}
 
 /** The mirror, started. */
 export interface Running {
@@ -9,6 +23,12 @@ export interface Running {
   readonly listeners: readonly string[]
   /** Where operators do. */
   readonly operators: readonly string[]
+  /**
+   * Reads the configuration again, and goes by it from now on.
+   * @param by whoever wants that, for the log, which is told what comes of it.
+   * @throws MirrorError CONFIG_REFUSED, and the old one stays in effect; CLOSING.
+   */
+  reload(by: string): Promise<ReloadAnswer>
   /** Takes nothing new, lets what is under way finish within its limits, and keeps everything that is to be kept. */
   close(): Promise<void>
 }
@@ -41,14 +61,10 @@ export interface Surroundings {
   readonly openInput: (path: string | undefined) => Promise<Input>
   /** Aborts when we are asked to stop; the reason is the name of the signal. */
   readonly stop: AbortSignal
-  readonly makeLog: (options: Config['log']) => Log
+  /** From now on, SIGHUP means to read the configuration again, and ends nothing. */
+  readonly onHangUp?: (listener: () => void) => void
+  readonly makeLog: (options: Config['log']) => Log & { setLevel?(level: Config['log']['level']): void }
   /** Reads the ledger in a data directory, whoever else uses it. */
   readonly openLedger?: (directory: string) => LedgerReader
-  readonly assemble: (options: {
-    config: Config
-    log: Log
-    environment: Readonly<Record<string, string | undefined>>
-    version: string
-    pid?: number | undefined
-  }) => Promise<Running>
+  readonly assemble: (options: AssembleOptions) => Promise<Running>
 }

@@ -45,6 +45,8 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   STORE_LOCKED: INTERNAL,
   STORE_UNUSABLE: INTERNAL,
   CONFIG_INVALID: INTERNAL,
+  // Operators only are told, and it is their file.
+  CONFIG_REFUSED: { status: 422, code: 'ConfigurationRefused' },
   REPOSITORY_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   MANIFEST_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   BLOB_UNKNOWN: { status: 404, code: 'ResourceNotFound' },

@@ -3,6 +3,7 @@ import fs from 'node:fs/promises'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import net, { type Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import { hasCode, MirrorError } from '../errors.js'
 import { type Log, silentLog } from '../parts/log.js'
 
@@ -13,8 +14,12 @@ import { type Log, silentLog } from '../parts/log.js'
 export type Address = string | { readonly host: string; readonly port: number } | { readonly path: string }
 
 /** An address that speaks TLS: the certificate, with those of its issuers behind it, and its key, both as PEM text. */
-export interface SecureAddress {
+export interface SecureAddress extends Certificate {
   readonly address: Address
+}
+
+/** What a secure listener shows, and whom it asks for the same. */
+export interface Certificate {
   readonly cert: string | Buffer
   readonly key: string | Buffer
   /** PEM of authorities: clients are asked for a certificate, and those without a right one are let in as nobody. */
@@ -61,8 +66,13 @@ export interface OpenListener {
   /** The first of them. */
   readonly url: string
   /**
-   * Takes nothing new, closes what idles, lets answers on their way finish for `limitMs`, then cuts the rest.
-   * Resolves when every connection is closed.
+   * Shows this certificate from now on; connections that stand are not disturbed. For a listener of one secure address.
+   * @throws MirrorError CONFIG_INVALID as `checkCertificate`.
+   */
+  renew(certificate: Certificate): void
+  /**
+   * Takes nothing new, closes what idles, lets answers on their way finish for `limitMs` (for ever, if that is not finite), then
+   * cuts the rest. Resolves when every connection is closed. May be called again with a shorter limit.
    */
   close(limitMs: number): Promise<void>
 }
@@ -91,6 +101,7 @@ export async function listen(
   if (!first) throw new MirrorError('CONFIG_INVALID', 'no address to listen on')
   return {
     url: first.url,
+    renew: (certificate) => first.renew(certificate),
     urls: opened.map(({ url }) => url),
     close: async (limitMs) => {
       await Promise.all(opened.map((door) => door.close(limitMs)))
@@ -154,6 +165,7 @@ class Door {
   readonly #connections = new Set<Socket>()
   readonly #underWay = new Map<Socket, number>()
   #isClosing = false
+  #closed: Promise<void> | undefined
 
   private constructor(server: http.Server | https.Server, name: string, isTls: boolean) {
     this.#server = server
@@ -176,14 +188,21 @@ class Door {
     return `${this.#isTls ? 'https' : 'http'}://${host}:${taken.port}`
   }
 
+  renew({ cert, key, clientCa }: Certificate): void {
+    checkCertificate(this.#name, { cert, key, clientCa })
+    if (this.#server instanceof https.Server)
+      this.#server.setSecureContext({ cert, key, ...(clientCa && { ca: clientCa }) })
+  }
+
   async close(limitMs: number): Promise<void> {
     this.#isClosing = true
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#closed ??= new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const socket of this.#underWay.keys()) this.#closeIfIdle(socket)
-    const limit = setTimeout(() => {
+    const cut = () => {
       for (const socket of this.#connections) socket.destroy()
-    }, limitMs)
-    await closed
+    }
+    const limit = Number.isFinite(limitMs) ? setTimeout(cut, limitMs) : undefined
+    await this.#closed
     clearTimeout(limit)
   }
 
@@ -236,14 +255,26 @@ function nameOf(place: Place): string {
   return place.host.includes(':') ? `[${place.host}]:${place.port}` : `${place.host}:${place.port}`
 }
 
+/** @throws MirrorError CONFIG_INVALID for a certificate that cannot be shown on `name`, or not with this key. */
+export function checkCertificate(name: string, { cert, key, clientCa }: Certificate): void {
+  try {
+    createSecureContext({ cert, key, ...(clientCa && { ca: clientCa }) })
+  } catch (cause) {
+    throw unfitCertificate(name, cause)
+  }
+}
+
 function makeSecureServer(name: string, options: https.ServerOptions): https.Server {
   try {
     return https.createServer(options)
   } catch (cause) {
-    throw new MirrorError('CONFIG_INVALID', `cannot listen on ${name} with this cert and key: ${reasonOf(cause)}`, {
-      cause,
-    })
+    throw unfitCertificate(name, cause)
   }
+}
+
+function unfitCertificate(name: string, cause: unknown): MirrorError {
+  const message = `cannot listen on ${name} with this cert and key: ${reasonOf(cause)}`
+  return new MirrorError('CONFIG_INVALID', message, { cause })
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ancestryOf } from '../images/ancestry.js'
 import { shareChannels } from '../images/channel-names.js'
 import type { Claim } from '../images/claim.js'
@@ -68,10 +69,10 @@ export class Catalogue {
   readonly #conflicts = new Map<string, Conflict>()
   /** Images that only claims speak of whose file is still to be packed anew. */
   readonly #unready = new Set<Uuid>()
-  readonly #rank: ReadonlyMap<string, number>
-  readonly #options: CatalogueOptions
-  readonly #channels: Channels
-  readonly #policies: ConflictPolicies
+  #rank: ReadonlyMap<string, number>
+  #options: CatalogueOptions
+  #channels: Channels
+  #policies: ConflictPolicies
   readonly #withheld = new Set<Uuid>()
   #withheldFiles: { readonly revision: number; readonly files: ReadonlyMap<string, Uuid> } | undefined
   #revision = 1
@@ -84,7 +85,37 @@ export class Catalogue {
     this.#options = options
     this.#channels = options.channels ?? new Channels()
     this.#policies = options.policies ?? new ConflictPolicies()
-    this.#rank = new Map(options.precedence.map((name, index) => [name, index]))
+    this.#rank = rankOf(options.precedence)
+  }
+
+  /**
+   * Looks at everything again as the operator decides now. Others have turns in between, and find some images as they were and some as
+   * they are.
+   * @param keeps of what is known already, which claims count: filters may have changed.
+   * @param recalled what upstreams claim that did not count before.
+   */
+  async change(
+    rules: Pick<CatalogueOptions, 'precedence' | 'withdrawn' | 'channels' | 'policies'>,
+    keeps: (claim: Claim) => boolean,
+    recalled: readonly Claim[],
+  ): Promise<void> {
+    this.#options = { ...this.#options, ...rules }
+    this.#channels = rules.channels ?? new Channels()
+    this.#policies = rules.policies ?? new ConflictPolicies()
+    this.#rank = rankOf(rules.precedence)
+    let seen = 0
+    for (const uuid of [...this.#entries.keys()]) {
+      if (++seen % IMAGES_A_TURN === 0) await nextTurn()
+      const { claims, held } = this.#entries.get(uuid)!
+      this.#put(uuid, this.#inOrder(claims.filter(keeps)), held)
+    }
+    for (let start = 0; start < recalled.length; start += IMAGES_A_TURN) {
+      await nextTurn()
+      this.hear(recalled.slice(start, start + IMAGES_A_TURN))
+    }
+    // What lists look like may have changed without any image.
+    this.#listed = undefined
+    this.#revision++
   }
 
   /** Changes whenever the unfiltered list may have changed. */
@@ -479,8 +510,23 @@ export class Catalogue {
   #withClaim(claims: readonly Claim[] | undefined, claim: Claim): readonly Claim[] {
     if (!claims) return [claim]
     const others = claims.filter((other) => other.upstream !== claim.upstream)
-    return [...others, claim].sort((a, b) => this.#rank.get(a.upstream)! - this.#rank.get(b.upstream)!)
+    return this.#inOrder([...others, claim])
   }
+
+  /** Without those of upstreams that are configured no more. */
+  #inOrder(claims: readonly Claim[]): readonly Claim[] {
+    const rank = this.#rank
+    return claims
+      .filter(({ upstream }) => rank.has(upstream))
+      .sort((a, b) => rank.get(a.upstream)! - rank.get(b.upstream)!)
+  }
+}
+
+/** Looked at again between two turns of the event loop: some milliseconds. */
+const IMAGES_A_TURN = 2_000
+
+function rankOf(precedence: readonly string[]): ReadonlyMap<string, number> {
+  return new Map(precedence.map((name, index) => [name, index]))
 }
 
 /** Stands in the place of a winner where all are withheld. */

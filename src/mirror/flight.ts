@@ -5,6 +5,7 @@ import { type Deferred, deferred } from '../parts/deferred.js'
 import type { Log } from '../parts/log.js'
 import type { BlobStore, ExpectedBlob, Extent, Fingerprint } from '../store/blob-store.js'
 import type { Correction } from '../store/image-store.js'
+import type { Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import type { FaultMemory } from './fault-memory.js'
 import type { ByteSource } from './file-stream.js'
@@ -102,6 +103,11 @@ export class Flight {
 
   get fileIndex(): number {
     return this.#options.fileIndex
+  }
+
+  /** Whether this upstream may still be asked for some of it. */
+  mayAsk(upstream: Upstream): boolean {
+    return this.#options.offers.some((offer) => offer.upstream === upstream)
   }
 
   get receivedBytes(): number {

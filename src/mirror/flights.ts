@@ -4,6 +4,7 @@ import { formatDigest, strongestDigest } from '../images/digest.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Log } from '../parts/log.js'
 import type { BlobStore } from '../store/blob-store.js'
+import type { Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import { FaultMemory } from './fault-memory.js'
 import { Flight, type Landed } from './flight.js'
@@ -135,6 +136,12 @@ export class Flights {
   #recordFailure({ fileIndex, manifest }: Flight, error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error)
     this.#options.record('pull-failed', manifest.uuid, { fileIndex, reason })
+  }
+
+  /** Resolves when nothing in flight may ask this upstream any more. What begins meanwhile is not waited for. */
+  async without(upstream: Upstream): Promise<void> {
+    const asking = [...this.#underWay].filter((flight) => flight.mayAsk(upstream))
+    await Promise.allSettled(asking.map((flight) => flight.ended))
   }
 
   all(): Iterable<Flight> {

@@ -50,6 +50,12 @@ export class Heard {
     for (const [upstream, { heardMs }] of listings) this.#listings.set(upstream, { heardMs, validator: undefined })
   }
 
+  /** What this upstream told last may be looked at otherwise now: the next time, it is asked for all of it. */
+  forgetValidator(upstream: string): void {
+    const listing = this.#listings.get(upstream)
+    if (listing) this.#listings.set(upstream, { heardMs: listing.heardMs, validator: undefined })
+  }
+
   lastListing(upstream: string): { readonly heardMs: number; readonly validator: string | undefined } | undefined {
     return this.#listings.get(upstream)
   }

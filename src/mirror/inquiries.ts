@@ -38,12 +38,12 @@ const AT_ONCE = 32
  * without a list. Once for all clients who ask at the same time, and a "no" from everybody is remembered for a while.
  */
 export class Inquiries {
-  readonly #options: InquiriesOptions
+  #options: InquiriesOptions
   /**
    * What everybody said "no" to, and whether that was said of it as of an origin, which our filters let pass. By uuid, and
    * the channel it was looked for in.
    */
-  readonly #misses: LRUCache<string, { readonly asOrigin: boolean }>
+  #misses: LRUCache<string, { readonly asOrigin: boolean }>
   readonly #underWay = new SingleFlight<string, void>()
   readonly #queue: (() => void)[] = []
   readonly #abort = new AbortController()
@@ -51,7 +51,13 @@ export class Inquiries {
 
   constructor(options: InquiriesOptions) {
     this.#options = options
-    this.#misses = new LRUCache({ max: MISSES_REMEMBERED, ttl: Math.max(1, options.missTtlMs) })
+    this.#misses = missesFor(options)
+  }
+
+  /** Whom to ask from now on. What anybody said "no" to may be asked again. */
+  change(rules: Pick<InquiriesOptions, 'upstreams' | 'channels' | 'missTtlMs'>): void {
+    this.#options = { ...this.#options, ...rules }
+    this.#misses = missesFor(rules)
   }
 
   /**
@@ -98,6 +104,7 @@ export class Inquiries {
 
   async #askAll({ uuid, channel, key }: Inquiry, upstreams: readonly Upstream[]): Promise<void> {
     const { catalogue, channels, missTtlMs, patienceMs } = this.#options
+    const misses = this.#misses
     const isFound = () => {
       const found = catalogue.find(uuid)
       return found !== undefined && channels.shows(found, channel) && !catalogue.awaitsEverybody(uuid)
@@ -115,7 +122,7 @@ export class Inquiries {
         if (outcome !== 'yes' && outcome !== 'no') everybodyAnswers = false
       }
       // An upstream that could not be asked may have it: that "no" is not remembered.
-      if (everybodyAnswers && missTtlMs > 0) this.#misses.set(key, { asOrigin })
+      if (everybodyAnswers && missTtlMs > 0) misses.set(key, { asOrigin })
     } finally {
       clearTimeout(timer)
     }
@@ -141,4 +148,10 @@ export class Inquiries {
       return 'unknown'
     }
   }
+}
+
+function missesFor({
+  missTtlMs,
+}: Pick<InquiriesOptions, 'missTtlMs'>): LRUCache<string, { readonly asOrigin: boolean }> {
+  return new LRUCache({ max: MISSES_REMEMBERED, ttl: Math.max(1, missTtlMs) })
 }

@@ -34,7 +34,7 @@ import { Adoption } from './operations/adoption.js'
 import { Auditing } from './operations/auditing.js'
 import { Explainer } from './operations/explain.js'
 import { KnownImages } from './operations/known-images.js'
-import type { Operations } from './operations/operations.js'
+import type { MirrorOperations } from './operations/operations.js'
 import { Pins } from './operations/pins.js'
 import { Pulls } from './operations/pulls.js'
 import { Removals } from './operations/removals.js'
@@ -85,6 +85,27 @@ export interface MirrorOptions {
   readonly log: Log
 }
 
+/** What the operator may decide anew while the mirror runs. Where it keeps things, and whether it is offline, is settled when it starts. */
+export type MirrorRules = Pick<
+  MirrorOptions,
+  | 'upstreams'
+  | 'connections'
+  | 'precedence'
+  | 'channels'
+  | 'registries'
+  | 'registryLimitBytes'
+  | 'withdrawn'
+  | 'policies'
+  | 'refreshMs'
+  | 'holdbackBytes'
+  | 'firstAnswerWaitMs'
+  | 'missTtlMs'
+  | 'maxLayerBytes'
+  | 'maxAncestry'
+  | 'keeping'
+  | 'publishing'
+>
+
 const REGISTRY_LIMIT_BYTES = 256 * 1024 * 1024
 
 /** imgadm and sdc-imgapi wait for an answer without a limit of their own; what is between us and them mostly does for a minute. */
@@ -103,17 +124,17 @@ interface CompleteImages extends ImageList {
 export class PullThroughMirror implements Mirror {
   readonly publishing: Publishing
   readonly #publisher: Publisher
-  /** For operators. */
-  readonly operations: Operations
+  /** For operators. Other ones after a change of the rules. */
+  operations: MirrorOperations
   /** For bundles. */
   readonly carrying: Carrying
   readonly #jobs: Jobs
   readonly #pins: Pins
   /** For clients of Docker registries. */
   readonly registry: RegistryMirror
-  readonly #options: MirrorOptions
+  #options: MirrorOptions
   readonly #catalogue: Catalogue
-  readonly #policies: ConflictPolicies
+  #policies: ConflictPolicies
   readonly #heard: Heard
   readonly #refresher: Refresher
   readonly #inquiries: Inquiries
@@ -126,7 +147,7 @@ export class PullThroughMirror implements Mirror {
   /** Which blob a file is of which no digest was declared, by `<uuid>/<index>`, until its image is held. */
   readonly #undeclared = new LRUCache<string, string>({ max: 10_000 })
   readonly #abort = new AbortController()
-  readonly channels: Channels
+  channels: Channels
   readonly ledger: Ledger
   #completeImages: CompleteImages | undefined
   #lookingBack: Promise<void> | undefined
@@ -254,6 +275,39 @@ export class PullThroughMirror implements Mirror {
     this.carrying = this.#makeCarrying()
   }
 
+  /**
+   * Goes by other rules from now on. What is under way goes on as it began: flights with the upstreams that they know, until they
+   * have landed (see `without`).
+   */
+  async change(rules: MirrorRules): Promise<void> {
+    const { channels = new Channels(), policies = new ConflictPolicies(), precedence, upstreams } = rules
+    const before = this.#options
+    this.#options = { ...before, ...rules }
+    this.channels = channels
+    this.#policies = policies
+    const all = { ...rules, channels, policies, registries: rules.registries ?? [] }
+    this.#pins.change(rules.keeping.pins)
+    this.#publisher.change({ ...all, ...rules.publishing })
+    this.#inquiries.change(all)
+    const added = before.isOffline ? [] : precedence.filter((name) => !before.precedence.includes(name))
+    const recalled: Claim[] = []
+    const isAdmitted = this.#makeAdmission(upstreams)
+    for (const name of added) recalled.push(...(await before.store.claims.recall(name)).filter(isAdmitted))
+    await this.#catalogue.change(all, isAdmitted, recalled)
+    this.#completeImages = undefined
+    this.registry.change({ ...all, limitBytes: rules.registryLimitBytes ?? REGISTRY_LIMIT_BYTES })
+    this.#refresher.change(rules)
+    this.#keeping.change(rules.keeping)
+    this.#recompression.change(rules.maxLayerBytes)
+    this.#recompression.wake()
+    this.operations = this.#makeOperations()
+  }
+
+  /** Resolves when no download may ask this upstream any more; it is no longer one of ours. */
+  without(upstream: Upstream): Promise<void> {
+    return this.#flights.without(upstream)
+  }
+
   async listImages(query: ListQuery): Promise<ImageList> {
     const { firstAnswerWaitMs } = this.#options
     const catalogue = this.#catalogue
@@ -369,20 +423,24 @@ export class PullThroughMirror implements Mirror {
   }
 
   async #remember(): Promise<void> {
-    const { isOffline, log, precedence, store, upstreams } = this.#options
+    const { log, precedence, store, upstreams } = this.#options
     const { claims, damagedLines, listings } = await store.claims.load()
     if (damagedLines > 0) log.warn({ damagedLines }, `${damagedLines} written claims were damaged and are left out`)
+    // What is held first: claims are compared with it.
+    for (const image of store.images.all()) this.#catalogue.hold(image, this.#measured(image))
+    this.#catalogue.hear(claims.filter(this.#makeAdmission(upstreams)))
+    // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
+    this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
+  }
+
+  /** Whether a claim that was heard earlier counts: filters may have changed since, and what they let through today does. */
+  #makeAdmission(upstreams: readonly Upstream[]): (claim: Claim) => boolean {
     const upstreamOf = new Map(upstreams.map((upstream) => [upstream.name, upstream]))
-    const isAdmitted = (claim: Claim) => {
+    return (claim) => {
+      if (!claim.isListed || this.#options.isOffline) return true
       const upstream = upstreamOf.get(claim.upstream)
       return upstream !== undefined && upstream.whyLeftOut(claim) === undefined
     }
-    // What is held first: claims are compared with it.
-    for (const image of store.images.all()) this.#catalogue.hold(image, this.#measured(image))
-    // Filters may have changed since: what they let through today counts.
-    this.#catalogue.hear(claims.filter((claim) => !claim.isListed || isOffline || isAdmitted(claim)))
-    // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
-    this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
   }
 
   /** A ledger that has nothing in it yet begins with what was here before it. */
@@ -542,7 +600,7 @@ export class PullThroughMirror implements Mirror {
     return flight
   }
 
-  #makeOperations(): Operations {
+  #makeOperations(): MirrorOperations {
     const { isOffline, log, maxAncestry, patienceMs, precedence, store, upstreams, withdrawn } = this.#options
     const explainer = new Explainer({
       ...{ catalogue: this.#catalogue, policies: this.#policies, channels: this.channels },

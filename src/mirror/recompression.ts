@@ -58,7 +58,7 @@ interface Original {
  * is lost and somebody asks: size and digests are known, and the image stays listed.
  */
 export class Recompression {
-  readonly #options: RecompressionOptions
+  #options: RecompressionOptions
   readonly #making = new SingleFlight<string, void>()
   /** One layer at a time for those who ask, and one beside it for nobody: no client waits for all of the background. */
   readonly #lanes = { client: new OneAtATime(), background: new OneAtATime() }
@@ -73,6 +73,14 @@ export class Recompression {
 
   constructor(options: RecompressionOptions) {
     this.#options = options
+  }
+
+  /** From now on layers may unpack to this. What was refused before is tried again. */
+  change(maxUnpackedBytes: number): void {
+    if (maxUnpackedBytes === this.#options.maxUnpackedBytes) return
+    this.#options = { ...this.#options, maxUnpackedBytes }
+    this.#refused.clear()
+    this.wake()
   }
 
   /** Looks for what is to be done, soon. To be called when the catalogue has changed. */

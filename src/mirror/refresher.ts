@@ -41,31 +41,23 @@ interface Rounds {
   nextMs: number | undefined
   timer: NodeJS.Timeout | undefined
   underWay: Promise<void> | undefined
+  /** Ends these rounds alone: the upstream is asked no more. */
+  readonly abort: AbortController
 }
 
 /** Asks every upstream for its catalogue, again and again, each at its own pace. */
 export class Refresher {
-  readonly #options: RefresherOptions
-  readonly #rounds: readonly Rounds[]
+  #options: RefresherOptions
+  #rounds: readonly Rounds[]
+  /** Of upstreams that are asked no more: what they were in the middle of. */
+  readonly #ending = new Set<Promise<void>>()
   readonly #abort = new AbortController()
   readonly #firstAnswer: Deferred<void> = deferred()
   #unanswered: number
 
   constructor(options: RefresherOptions) {
     this.#options = options
-    this.#rounds = options.upstreams.map((upstream) => ({
-      upstream,
-      state: 'waiting',
-      failures: 0,
-      setAside: [],
-      leftOut: [],
-      incomplete: undefined,
-      lastError: undefined,
-      news: NO_NEWS,
-      nextMs: undefined,
-      timer: undefined,
-      underWay: undefined,
-    }))
+    this.#rounds = options.upstreams.map(newRounds)
     this.#unanswered = this.#rounds.length
     if (this.#unanswered === 0) this.#firstAnswer.resolve()
   }
@@ -77,6 +69,32 @@ export class Refresher {
 
   start(): void {
     for (const rounds of this.#rounds) void this.#begin(rounds)
+  }
+
+  /**
+   * Asks these from now on. Those it knows keep their pace, though the next round of all of them is at hand when the interval has
+   * changed; new ones are asked at once, and those that are gone not even to the end.
+   */
+  change(rules: Pick<RefresherOptions, 'upstreams' | 'refreshMs'>): void {
+    const hasNewPace = rules.refreshMs !== this.#options.refreshMs
+    this.#options = { ...this.#options, ...rules }
+    const before = new Map(this.#rounds.map((rounds) => [rounds.upstream, rounds]))
+    this.#rounds = rules.upstreams.map((upstream) => before.get(upstream) ?? newRounds(upstream))
+    const gone = [...before.values()].filter((rounds) => !this.#rounds.includes(rounds))
+    for (const rounds of gone) this.#end(rounds)
+    for (const rounds of this.#rounds) {
+      const isNew = !before.has(rounds.upstream)
+      if (isNew) {
+        // What its namesake was writing down comes first.
+        const namesake = gone.find(({ upstream }) => upstream.name === rounds.upstream.name)
+        this.#options.heard.forgetValidator(rounds.upstream.name)
+        void (namesake?.underWay ?? Promise.resolve()).then(() => this.#begin(rounds))
+      } else if (hasNewPace && rounds.underWay === undefined && rounds.failures === 0) {
+        clearTimeout(rounds.timer)
+        this.#schedule(rounds, rules.refreshMs * Math.random())
+      }
+    }
+    if (this.#rounds.length === 0) this.#firstAnswer.resolve()
   }
 
   status(): UpstreamStatus[] {
@@ -118,11 +136,22 @@ export class Refresher {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     for (const rounds of this.#rounds) clearTimeout(rounds.timer)
     for (const rounds of this.#rounds) await rounds.underWay
+    await Promise.all(this.#ending)
+  }
+
+  #end(rounds: Rounds): void {
+    rounds.abort.abort(new MirrorError('CLOSING', `upstream ${rounds.upstream.name} is asked no more`))
+    clearTimeout(rounds.timer)
+    const { underWay } = rounds
+    if (!underWay) return
+    const ended = underWay.finally(() => this.#ending.delete(ended))
+    this.#ending.add(ended)
   }
 
   /** Starts a round, or joins the one under way. Never rejects. */
   #begin(rounds: Rounds): Promise<void> {
     clearTimeout(rounds.timer)
+    if (this.#abort.signal.aborted || rounds.abort.signal.aborted) return rounds.underWay ?? Promise.resolve()
     rounds.underWay ??= this.#round(rounds).finally(() => {
       rounds.underWay = undefined
     })
@@ -143,7 +172,7 @@ export class Refresher {
       this.#schedule(rounds, this.#options.refreshMs * (0.9 + Math.random() / 5))
       this.#firstAnswer.resolve()
     } catch (error) {
-      if (this.#abort.signal.aborted) return
+      if (this.#abort.signal.aborted || rounds.abort.signal.aborted) return
       counters.refreshed(name, 'failed')
       rounds.state = 'failing'
       rounds.failures++
@@ -157,14 +186,15 @@ export class Refresher {
       }
       log.warn(facts, `upstream ${name} did not tell its catalogue; trying again at ${facts.nextTry}`)
     }
-    if (isFirst && --this.#unanswered === 0) this.#firstAnswer.resolve()
+    if (isFirst && --this.#unanswered <= 0) this.#firstAnswer.resolve()
   }
 
   async #ask(rounds: Rounds): Promise<'changed' | 'unchanged'> {
     const { catalogue, heard, log } = this.#options
     const { name } = rounds.upstream
     const validator = heard.lastListing(name)?.validator
-    const listing = await rounds.upstream.listImages({ validator, signal: this.#abort.signal })
+    const signal = AbortSignal.any([this.#abort.signal, rounds.abort.signal])
+    const listing = await rounds.upstream.listImages({ validator, signal })
     if (listing === 'unchanged') {
       await heard.unchanged(name)
       rounds.news = NO_NEWS
@@ -204,7 +234,7 @@ export class Refresher {
   }
 
   #schedule(rounds: Rounds, delayMs: number): void {
-    if (this.#abort.signal.aborted) return
+    if (this.#abort.signal.aborted || rounds.abort.signal.aborted) return
     rounds.nextMs = Date.now() + delayMs
     rounds.timer = setTimeout(() => void this.#begin(rounds), delayMs)
   }
@@ -214,5 +244,22 @@ export class Refresher {
     const waitMs = FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20)
     const wishedMs = isMirrorError(error) ? (error.retryAfterMs ?? 0) : 0
     return Math.max(wishedMs, Math.min(waitMs, this.#options.refreshMs) * (0.9 + Math.random() / 5))
+  }
+}
+
+function newRounds(upstream: Upstream): Rounds {
+  return {
+    upstream,
+    state: 'waiting',
+    failures: 0,
+    setAside: [],
+    leftOut: [],
+    incomplete: undefined,
+    lastError: undefined,
+    news: NO_NEWS,
+    nextMs: undefined,
+    timer: undefined,
+    underWay: undefined,
+    abort: new AbortController(),
   }
 }

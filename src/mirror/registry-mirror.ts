@@ -81,11 +81,11 @@ const MISSED_TAGS_ASKED = 20
 
 /** What Docker registries have, as far as configuration lets it through: asked for when it is needed, and kept. */
 export class RegistryMirror implements Registry {
-  readonly #options: RegistryMirrorOptions
+  #options: RegistryMirrorOptions
   readonly #contents: RegistryContents
   readonly #room: RegistryRoom
-  readonly #sources: readonly Source[]
-  readonly #tagLists: LRUCache<string, readonly string[]>
+  #sources: readonly Source[]
+  #tagLists: LRUCache<string, readonly string[]>
   /** Clients who ask for the same at the same time share one question. */
   readonly #asking = new SingleFlight<string, Found | undefined>()
   readonly #fetching = new SingleFlight<string, KeptObject | undefined>()
@@ -96,10 +96,7 @@ export class RegistryMirror implements Registry {
   constructor(options: RegistryMirrorOptions) {
     this.#options = options
     this.#contents = new RegistryContents(options.store)
-    this.#sources = options.upstreams.flatMap((upstream) => {
-      const { registry } = upstream
-      return registry ? [{ upstream, registry }] : []
-    })
+    this.#sources = registriesAmong(options.upstreams)
     this.#room = new RegistryRoom({
       ...options,
       contents: this.#contents,
@@ -107,11 +104,20 @@ export class RegistryMirror implements Registry {
         this.#sources.some(({ registry }) => registry.host === host && registry.follows(repository, tag)),
       clock: systemClock,
     })
-    this.#tagLists = new LRUCache({
-      maxSize: TAG_LISTS_LENGTH,
-      ttl: Math.max(1, options.refreshMs),
-      sizeCalculation: (tags) => 1 + tags.reduce((sum, tag) => sum + tag.length, 0),
-    })
+    this.#tagLists = rememberTagLists(options.refreshMs)
+  }
+
+  /** Which registries there are from now on, and how they are used. Questions under way are answered by those they were put to. */
+  change(
+    rules: Pick<
+      RegistryMirrorOptions,
+      'upstreams' | 'registries' | 'connections' | 'refreshMs' | 'holdbackBytes' | 'limitBytes'
+    >,
+  ): void {
+    this.#options = { ...this.#options, ...rules }
+    this.#sources = registriesAmong(rules.upstreams)
+    this.#tagLists = rememberTagLists(rules.refreshMs)
+    this.#room.change(rules.limitBytes)
   }
 
   /** Reads what the kept manifests of all tags say. Offline nothing can be answered before. */
@@ -701,4 +707,19 @@ function foundOf({ digest, mediaType, bytes }: KeptObject): Found {
 
 function incomplete(what: string): MirrorError {
   return new MirrorError('IMAGE_INCOMPLETE', `${what} is not complete here, and this mirror is offline`)
+}
+
+function registriesAmong(upstreams: readonly Upstream[]): readonly Source[] {
+  return upstreams.flatMap((upstream) => {
+    const { registry } = upstream
+    return registry ? [{ upstream, registry }] : []
+  })
+}
+
+function rememberTagLists(ttlMs: number): LRUCache<string, readonly string[]> {
+  return new LRUCache({
+    maxSize: TAG_LISTS_LENGTH,
+    ttl: Math.max(1, ttlMs),
+    sizeCalculation: (tags) => 1 + tags.reduce((sum, tag) => sum + tag.length, 0),
+  })
 }

@@ -39,7 +39,7 @@ const LOOKED_AT_TOGETHER = 1000
  * tag when the mirror was started.
  */
 export class RegistryRoom {
-  readonly #options: RegistryRoomOptions
+  #options: RegistryRoomOptions
   readonly #startedMs: number
   /** By digest, of what is kept. */
   readonly #usedMs = new Map<string, number>()
@@ -51,6 +51,13 @@ export class RegistryRoom {
   constructor(options: RegistryRoomOptions) {
     this.#options = options
     this.#startedMs = options.clock.wallMs()
+  }
+
+  /** From now on; which tags are followed may have changed as well. */
+  change(limitBytes: number): void {
+    this.#options = { ...this.#options, limitBytes }
+    this.#nextLookBytes = 0
+    this.grown()
   }
 
   /** Somebody has asked for this object, which is kept. */

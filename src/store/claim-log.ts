@@ -54,6 +54,11 @@ export class ClaimLog implements ClaimStore {
     return heard
   }
 
+  async recall(upstream: string): Promise<readonly Claim[]> {
+    const file = this.#files.get(upstream)
+    return file ? await file.turns.run(async () => [...file.claims.current()]) : []
+  }
+
   async record(hearing: Hearing): Promise<void> {
     const { upstream } = hearing
     if (!UPSTREAM_NAME.test(upstream)) throw new Error(`${JSON.stringify(upstream)} cannot be the name of an upstream`)

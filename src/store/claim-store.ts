@@ -29,6 +29,8 @@ export interface HeardClaims {
 export interface ClaimStore extends Audited {
   /** Reads everything back. Called once, at start. */
   load(): Promise<HeardClaims>
+  /** What one upstream is known to have claimed, as it stands now: it may not have counted for a while. */
+  recall(upstream: string): Promise<readonly Claim[]>
   /** Durable when it resolves. */
   record(hearing: Hearing): Promise<void>
 }

@@ -283,6 +283,8 @@ export class Counters {
       labelNames: ['upstream'],
       registers: [this.#registry],
       collect() {
+        // Of those that are gone nothing is told.
+        this.reset()
         for (const upstream of counters.#vitalsNow?.upstreams ?? []) {
           const value = read(upstream)
           if (value !== undefined) this.set({ upstream: upstream.name }, value)

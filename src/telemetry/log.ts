@@ -12,6 +12,11 @@ export interface LogOptions {
   readonly write: (line: string) => void
 }
 
+/** The log of a process, which may be told to say more, or less. */
+export interface ProcessLog extends Log {
+  setLevel(level: LogOptions['level']): void
+}
+
 /** Facts whose names promise a secret; none of our own do, but those of an error from a library might. */
 const SECRET_NAMES = ['password', 'passphrase', 'secret', 'token', 'key', 'authorization', 'Authorization', 'cookie']
 
@@ -29,25 +34,31 @@ const ERROR_NAMES = ['err', 'error', 'cause', 'reason']
  * Makes the log of this process. Of errors among the facts, those we expect are told by code and message; any other one is
  * a bug, and is written with its causes and stacks.
  */
-export function makeLog({ level, format, isTerminal, write }: LogOptions): Log {
+export function makeLog({ level, format, isTerminal, write }: LogOptions): ProcessLog {
   const isPretty = format === 'pretty' || (format === 'auto' && isTerminal)
   const dress = isPretty ? prettyDress(isTerminal) : (line: string) => line
   // Written before the call returns: the last line before a crash is the one that is needed.
   const destination = { write: (line: string) => write(withoutCredentials(dress(line))) }
 
-  return asLog(
-    pino(
-      {
-        level,
-        base: null,
-        timestamp: pino.stdTimeFunctions.isoTime,
-        formatters: { level: (label) => ({ level: label }) },
-        serializers: Object.fromEntries(ERROR_NAMES.map((name) => [name, serializeError])),
-        redact: { paths: SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '(secret)' },
-      },
-      destination,
-    ),
+  const threshold: Threshold = { level }
+  const logger = pino(
+    {
+      // What is written is decided by ours, which every log made of this one shares.
+      level: 'debug',
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: Object.fromEntries(ERROR_NAMES.map((name) => [name, serializeError])),
+      redact: { paths: SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '(secret)' },
+    },
+    destination,
   )
+  return {
+    ...asLog(logger, threshold),
+    setLevel: (changed) => {
+      threshold.level = changed
+    },
+  }
 }
 
 /** One line for the eyes, too: only the stack of a bug takes more. */
@@ -58,13 +69,23 @@ function prettyDress(isTerminal: boolean): (line: string) => string {
   return (line) => (line.includes('"stack":') ? withStack(line) : asOneLine(line)) ?? ''
 }
 
-function asLog(logger: Logger): Log {
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+
+/** The least serious lines that are written now. */
+interface Threshold {
+  level: LogOptions['level']
+}
+
+function asLog(logger: Logger, threshold: Threshold): Log {
+  const writer = (level: LogOptions['level']) => (facts: object, message: string) => {
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(threshold.level)) logger[level](facts, message)
+  }
   return {
-    debug: (facts, message) => logger.debug(facts, message),
-    info: (facts, message) => logger.info(facts, message),
-    warn: (facts, message) => logger.warn(facts, message),
-    error: (facts, message) => logger.error(facts, message),
-    with: (facts) => asLog(logger.child(facts)),
+    debug: writer('debug'),
+    info: writer('info'),
+    warn: writer('warn'),
+    error: writer('error'),
+    with: (facts) => asLog(logger.child(facts), threshold),
   }
 }
 

@@ -2,6 +2,7 @@ import { isMirrorError, type MirrorError } from '../errors.js'
 import type { Statement } from '../images/claim.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Clock } from '../parts/clock.js'
+import { type Deferred, deferred } from '../parts/deferred.js'
 import type { RatePlan } from '../parts/rate-plan.js'
 import type { Bandwidth } from './bandwidth.js'
 import { CircuitBreaker, type Passage } from './circuit-breaker.js'
@@ -60,6 +61,9 @@ export class GuardedUpstream implements Upstream {
   readonly #options: GuardOptions
   readonly #breaker: CircuitBreaker
   #canResume: boolean | undefined
+  /** Questions that are not answered yet, and bodies that are not read out. */
+  #underWay = 0
+  #onIdle: Deferred<void> | undefined
 
   constructor(upstream: UnguardedUpstream, options: GuardOptions) {
     this.#upstream = upstream
@@ -113,6 +117,7 @@ export class GuardedUpstream implements Upstream {
 
   async openFile(request: FileRequest): Promise<FileBody> {
     const passage = this.#enter(request.isLastResort)
+    this.#underWay++
     try {
       const answer = await this.#upstream.openFile(request)
       passage.answered()
@@ -120,6 +125,7 @@ export class GuardedUpstream implements Upstream {
       this.#learn(request, answer)
       return answer
     } catch (error) {
+      this.#ended()
       report(passage, error)
       throw error
     }
@@ -128,6 +134,7 @@ export class GuardedUpstream implements Upstream {
   /** Whatever the breaker says; what comes of it is news for the breaker, where it wants any. */
   async check(signal: AbortSignal): Promise<string> {
     const passage = this.#breaker.enter(true)
+    this.#underWay++
     try {
       const protocol = await this.#upstream.check(signal)
       passage?.succeeded()
@@ -135,6 +142,8 @@ export class GuardedUpstream implements Upstream {
     } catch (error) {
       if (passage) report(passage, error)
       throw error
+    } finally {
+      this.#ended()
     }
   }
 
@@ -159,8 +168,27 @@ export class GuardedUpstream implements Upstream {
     this.#options.bandwidth.setRate(plan)
   }
 
+  get isIdle(): boolean {
+    return this.#underWay === 0
+  }
+
+  /** Resolves when nobody waits for an answer, or reads one. */
+  async idle(): Promise<void> {
+    while (this.#underWay > 0) {
+      this.#onIdle ??= deferred()
+      await this.#onIdle.promise
+    }
+  }
+
   close(): Promise<void> {
     return this.#upstream.close()
+  }
+
+  #ended(): void {
+    this.#underWay--
+    if (this.#underWay > 0) return
+    this.#onIdle?.resolve()
+    this.#onIdle = undefined
   }
 
   async #ask<Value>(signal: AbortSignal, question: () => Promise<Value>): Promise<Value> {
@@ -168,6 +196,7 @@ export class GuardedUpstream implements Upstream {
     const isProbe = this.#breaker.state === 'half-open'
     const { clock, counters } = this.#options
     const endMs = clock.steadyMs() + RETRY_WITHIN_MS
+    this.#underWay++
     try {
       for (let retries = 0; ; retries++) {
         try {
@@ -184,6 +213,8 @@ export class GuardedUpstream implements Upstream {
     } catch (error) {
       report(passage, error)
       throw error
+    } finally {
+      this.#ended()
     }
   }
 
@@ -213,6 +244,7 @@ export class GuardedUpstream implements Upstream {
   /** An upstream that answers with headers and then sends nothing is as ill as one that does not answer. */
   #watch({ body }: FileBody, passage: Passage): void {
     const onClose = () => {
+      this.#ended()
       if (body.readableDidRead || body.readableEnded) passage.succeeded()
       else report(passage, body.errored)
     }

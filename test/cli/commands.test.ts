@@ -133,6 +133,7 @@ describe('a command', () => {
     verify: [['verify'], [`verify ${BASE}`], [`verify ${LINUX}`]],
     scrub: [['scrub']],
     refresh: [['refresh'], ['refresh central', 80], ['refresh nobody']],
+    reload: [['reload'], ['reload -j']],
     upstreams: [['upstreams'], ['sources', 80], ['upstreams -c'], ['upstreams -o name,state,images,setaside']],
     status: [['status']],
     vacuum: [

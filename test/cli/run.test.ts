@@ -27,6 +27,7 @@ function makeSurroundings(changes: Partial<Surroundings> = {}) {
   const running: Running = {
     listeners: ['http://0.0.0.0:8080'],
     operators: ['http://127.0.0.1:8081'],
+    reload: async () => ({ changed: [], needsRestart: [] }),
     close: async () => void seen.closed++,
   }
   const surroundings: Surroundings = {

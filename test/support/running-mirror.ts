@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest'
 import { stringify } from 'yaml'
 import { assemble } from '../../src/assemble.js'
 import { loadConfig } from '../../src/config.js'
+import type { ReloadAnswer } from '../../src/mirror/operations/reload-answer.js'
 import { RecordingLog } from './recording-log.js'
 
 /** What `/status` on the operator listener says, as far as tests look at it. */
@@ -26,6 +27,11 @@ export interface RunningMirror {
   status(): Promise<Status>
   /** Waits until every upstream has answered or failed once. */
   settled(): Promise<void>
+  /**
+   * Writes other settings into the config file, and has them taken on; listeners and the data directory stay, unless they are among
+   * them.
+   */
+  reconfigure(settings: Record<string, unknown>): Promise<ReloadAnswer>
   close(): Promise<void>
 }
 
@@ -43,20 +49,35 @@ export async function startMirror(settings: Record<string, unknown> = {}): Promi
 /** As `startMirror`, for hooks: the caller closes it, and owns the data directory. */
 export async function openMirror(settings: Record<string, unknown> & { data: string }): Promise<RunningMirror> {
   const dataDirectory = settings.data
-  const text = stringify({ listen: '127.0.0.1:0', operator: '127.0.0.1:0', ...settings, data: dataDirectory })
   const path = join(dataDirectory, 'mirror.yaml')
-  const config = await loadConfig({ path, text, environment: {}, readFile: (file) => readFile(file, 'utf8') })
+  const textOf = (each: Record<string, unknown>) =>
+    stringify({ listen: '127.0.0.1:0', operator: '127.0.0.1:0', data: dataDirectory, ...each })
+  let text = textOf(settings)
+  const readConfig = () => loadConfig({ path, text, environment: {}, readFile: (file) => readFile(file, 'utf8') })
   const log = new RecordingLog()
-  const running = await assemble({ config, log, environment: {}, version: '0.0.0-test' })
+  const running = await assemble({
+    config: await readConfig(),
+    log,
+    environment: {},
+    version: '0.0.0-test',
+    readConfig,
+  })
   let closed: Promise<void> | undefined
   const close = () => {
     closed ??= running.close()
     return closed
   }
+  // Without any, nobody asks.
   const operatorUrl = running.operators[0]!
   const status = async () => (await (await fetch(`${operatorUrl}/status`)).json()) as Status
   return {
-    url: running.listeners[0]!,
+    get url() {
+      return running.listeners[0]!
+    },
+    reconfigure: (changed) => {
+      text = textOf(changed)
+      return running.reload('a test')
+    },
     operatorUrl,
     dataDirectory,
     log,

@@ -11,11 +11,15 @@ import { SignatureFault } from './signature-header.js'
 import { UsedSignatures } from './used-signatures.js'
 import { loadUsers, type User, type UserSource, type Users } from './users.js'
 
-export interface UserAuthenticatorOptions {
+/** What the operator decided about users. */
+export interface UserRules {
   readonly users: readonly UserSource[]
   readonly read: 'open' | 'users'
   /** Whether images that are not public are hidden from those who are nobody. */
   readonly hidesPrivate: boolean
+}
+
+export interface UserAuthenticatorOptions extends UserRules {
   readonly readFile: (path: string) => Promise<string>
   readonly clock: Clock
 }
@@ -34,7 +38,7 @@ const CROWDED_WAIT_MS = 1_000
  * lately.
  */
 export class UserAuthenticator implements Authenticator {
-  readonly #options: UserAuthenticatorOptions
+  #options: UserAuthenticatorOptions
   readonly #attemptsOfAddress: Attempts
   readonly #attemptsAtName: Attempts
   readonly #usedSignatures: UsedSignatures
@@ -91,9 +95,21 @@ export class UserAuthenticator implements Authenticator {
   }
 
   async reload(): Promise<void> {
-    const users = await loadUsers(this.#options.users, this.#options.readFile)
-    this.#users = users
-    this.#passwords = new PasswordChecks(users, this.#options.clock)
+    const change = await this.prepare(this.#options)
+    change()
+  }
+
+  /**
+   * Reads the files of other users. The answer puts them in the place of those we have; attempts stay counted, and signatures used.
+   * @throws MirrorError CONFIG_INVALID as `open`.
+   */
+  async prepare(rules: UserRules): Promise<() => void> {
+    const users = await loadUsers(rules.users, this.#options.readFile)
+    return () => {
+      this.#options = { ...this.#options, ...rules }
+      this.#users = users
+      this.#passwords = new PasswordChecks(users, this.#options.clock)
+    }
   }
 
   #show({ state }: Context, user: User | undefined): void {

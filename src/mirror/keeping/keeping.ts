@@ -49,21 +49,21 @@ export interface KeepingOptions extends Omit<KeepingRules, 'pins'> {
 }
 
 const PATIENCE_MS = 20_000
-/** For a scrub that is off: what an operator wants to be read is read all the same. */
-const NO_ROUNDS = { everyMs: Number.POSITIVE_INFINITY, bytesPerSecond: Number.POSITIVE_INFINITY }
 /** How often old leftovers are removed, the quota is looked at, and lost blobs are tried for again. */
 const ROUND_MS = 3_600_000
 
 /** What becomes of blobs once they are kept: there is room for them, they stay good, and what leaves here is good. */
 export class Keeping {
   readonly room: Room
-  readonly #options: KeepingOptions
+  #options: KeepingOptions
   readonly #clock: Clock
   readonly #mender: Mender
   readonly #scrubber: Scrubber
   readonly #checks: ReadChecks
   readonly #abort = new AbortController()
   #rounds: Promise<void> | undefined
+  /** Aborted, it is time for the next round. */
+  #napping = new AbortController()
 
   constructor(options: KeepingOptions) {
     const { clock = systemClock, scrub, verifyOnRead } = options
@@ -73,13 +73,22 @@ export class Keeping {
     this.#mender = new Mender(options)
     const mend: Mender['mend'] = (sha256, damage) => this.#mender.mend(sha256, damage)
     const imagesWith = (sha256: string) => [...imagesWithBlob(options.store, sha256)]
-    this.#scrubber = new Scrubber({ ...options, ...(scrub ?? NO_ROUNDS), mend, imagesWith, clock })
+    this.#scrubber = new Scrubber({ ...options, rounds: scrub, mend, imagesWith, clock })
     this.#checks = new ReadChecks(verifyOnRead, clock)
   }
 
   start(): void {
-    if (this.#options.scrub) this.#scrubber.start()
+    this.#scrubber.start()
     this.#rounds ??= this.#run()
+  }
+
+  /** From now on. What the quota says now is looked at once more, too. */
+  change({ quotaBytes, scrub, verifyOnRead }: KeepingRules): void {
+    this.#options = { ...this.#options, scrub, verifyOnRead }
+    this.room.change(quotaBytes)
+    this.#scrubber.change(scrub)
+    this.#checks.change(verifyOnRead)
+    this.#napping.abort()
   }
 
   /** The blob, read as `verifyOnRead` says. Takes over `blob`. */
@@ -135,7 +144,7 @@ export class Keeping {
     }))
     return {
       room: this.room.status(),
-      scrub: this.#options.scrub && this.#scrubber.status(),
+      scrub: this.#scrubber.status(),
       lost,
       damagedRecords: this.#options.store.images.damaged(),
     }
@@ -151,13 +160,15 @@ export class Keeping {
   async #run(): Promise<void> {
     const { signal } = this.#abort
     while (!signal.aborted) {
+      this.#napping = new AbortController()
+      const nap = AbortSignal.any([signal, this.#napping.signal])
       try {
         await this.room.tidy()
         await this.#mender.mendLost()
       } catch (error) {
         this.#options.log.error({ err: error }, 'the store could not be tidied')
       }
-      await this.#clock.pause(ROUND_MS, signal).catch(() => {})
+      await this.#clock.pause(ROUND_MS, nap).catch(() => {})
     }
   }
 }

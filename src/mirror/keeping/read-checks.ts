@@ -13,7 +13,7 @@ const BLOBS_REMEMBERED = 10_000
 
 /** Decides, chunk by chunk, whether a read is checked. */
 export class ReadChecks {
-  readonly #mode: VerifyOnRead
+  #mode: VerifyOnRead
   readonly #clock: Clock
   readonly #dice: () => number
   /** By sha256. */
@@ -26,6 +26,11 @@ export class ReadChecks {
     this.#mode = mode
     this.#clock = clock
     this.#dice = dice
+  }
+
+  /** From now on; what was checked stays checked. */
+  change(mode: VerifyOnRead): void {
+    this.#mode = mode
   }
 
   wants(sha256: string, chunkIndex: number): boolean {

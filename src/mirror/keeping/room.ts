@@ -51,7 +51,7 @@ const LEFTOVER_TTL_MS = 7 * 86_400_000
 
 /** Room for image files: how much there may be, and who leaves when there is none. */
 export class Room {
-  readonly #options: RoomOptions
+  #options: RoomOptions
   /** Room is made for one after the other: each finds what those before it were promised. */
   readonly #making = new OneAtATime()
   #quotaBytes: number | undefined
@@ -59,6 +59,11 @@ export class Room {
 
   constructor(options: RoomOptions) {
     this.#options = options
+  }
+
+  /** What there may be from now on; `tidy` lets go of what is too much. */
+  change(quotaBytes: RoomOptions['quotaBytes']): void {
+    this.#options = { ...this.#options, quotaBytes }
   }
 
   /**

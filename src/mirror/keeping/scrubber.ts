@@ -18,14 +18,17 @@ export interface ReadingNow {
   readonly onChunk: (index: number) => void
 }
 
+export interface ScrubRounds {
+  readonly everyMs: number
+  readonly bytesPerSecond: number
+}
+
 export interface ScrubberOptions {
   readonly store: { readonly blobs: BlobStore; readonly scrub: ScrubStore } & Readonly<
     Record<'images' | 'icons' | 'claims' | 'registry', Audited>
   >
-  /** Every blob is read again within this time... */
-  readonly everyMs: number
-  /** ...and never faster than this. */
-  readonly bytesPerSecond: number
+  /** Every blob is read again within this time, and never faster than this. `undefined`: only what is asked for. */
+  readonly rounds: ScrubRounds | undefined
   /** Puts a damaged blob right. Never rejects. */
   readonly mend: (sha256: string, damage: Damage) => Promise<boolean>
   /** The images that a blob is a file of. */
@@ -54,7 +57,10 @@ const LONGEST_NAP_MS = 3_600_000
  */
 export class Scrubber {
   readonly #options: ScrubberOptions
+  #rounds: ScrubRounds | undefined
   readonly #abort = new AbortController()
+  /** Interrupts what goes by rounds that hold no more. */
+  #newRounds = new AbortController()
   readonly #mending = new Set<Promise<unknown>>()
   readonly #auditing = new OneAtATime()
   #checkedMs = new Map<string, number>()
@@ -69,10 +75,20 @@ export class Scrubber {
 
   constructor(options: ScrubberOptions) {
     this.#options = options
+    this.#rounds = options.rounds
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    if (this.#rounds) this.#running ??= this.#run()
+  }
+
+  /** From now on; what is being read is read on at the new rate. */
+  change(rounds: ScrubRounds | undefined): void {
+    if (rounds?.everyMs === this.#rounds?.everyMs && rounds?.bytesPerSecond === this.#rounds?.bytesPerSecond) return
+    this.#rounds = rounds
+    this.#newRounds.abort(new Error('the scrub goes by other rounds now'))
+    this.#newRounds = new AbortController()
+    this.start()
   }
 
   /** Stops reading, and writes down where. */
@@ -119,8 +135,10 @@ export class Scrubber {
     return this.#audit()
   }
 
-  status(): ScrubStatus {
-    const { bytesPerSecond, everyMs } = this.#options
+  /** `undefined` while there are no rounds. */
+  status(): ScrubStatus | undefined {
+    if (!this.#rounds) return undefined
+    const { bytesPerSecond, everyMs } = this.#rounds
     const oldest = this.#oldest()
     return {
       everyMs,
@@ -144,33 +162,36 @@ export class Scrubber {
     this.#auditedMs = auditedMs
     this.#savedMs = clock.steadyMs()
     while (!signal.aborted) {
+      const changed = this.#newRounds.signal
       try {
-        await this.#step()
+        await this.#step(this.#rounds, AbortSignal.any([signal, changed]))
       } catch (error) {
         if (signal.aborted) return
+        if (changed.aborted) continue
         log.error({ err: error }, 'the scrub was stopped by a failure; it goes on in a while')
         await clock.pause(PAUSE_AFTER_FAILURE_MS, signal).catch(() => {})
       }
     }
   }
 
-  async #step(): Promise<void> {
+  async #step(rounds: ScrubRounds | undefined, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
-    const auditDueMs = this.#auditDueMs()
+    if (!rounds) return await clock.pause(LONGEST_NAP_MS, signal)
+    const auditDueMs = this.#auditDueMs(rounds)
     if (auditDueMs <= 0) {
       await this.#audit()
       return
     }
     const interrupted = this.#current && this.#find(this.#current.sha256)
     const next = interrupted ?? this.#oldest()
-    const waitMs = next && !interrupted ? this.#dueMs(next) : 0
-    if (next && waitMs <= 0) return await this.#examine(next)
-    await clock.pause(Math.min(next ? waitMs : LONGEST_NAP_MS, auditDueMs, LONGEST_NAP_MS), this.#abort.signal)
+    const waitMs = next && !interrupted ? this.#dueMs(next, rounds) : 0
+    if (next && waitMs <= 0) return await this.#examine(next, rounds, signal)
+    await clock.pause(Math.min(next ? waitMs : LONGEST_NAP_MS, auditDueMs, LONGEST_NAP_MS), signal)
   }
 
   /** In how long the next blob is to be read, so that one after the other fills the time evenly. */
-  #dueMs(next: BlobRef): number {
-    const { clock, everyMs } = this.#options
+  #dueMs(next: BlobRef, { everyMs }: ScrubRounds): number {
+    const { clock } = this.#options
     const nowMs = clock.wallMs()
     const roundMs = HASTE * everyMs
     // After a long time out of service there is no time to spread anything.
@@ -180,13 +201,13 @@ export class Scrubber {
     return Math.min(shareMs, (this.#endedMs ?? nowMs) + shareMs - nowMs)
   }
 
-  async #examine(ref: BlobRef): Promise<void> {
-    const { bytesPerSecond, clock, counters, store } = this.#options
+  async #examine(ref: BlobRef, { bytesPerSecond }: ScrubRounds, signal: AbortSignal): Promise<void> {
+    const { clock, counters, store } = this.#options
     const { sha256, sizeBytes } = ref
     if (this.#current?.sha256 !== sha256) this.#current = { sha256, nextChunk: 0 }
     const current = this.#current
     const examination = await store.blobs.examine(sha256, {
-      signal: this.#abort.signal,
+      signal,
       fromChunk: current.nextChunk,
       bytesPerSecond,
       onChunk: (index) => {
@@ -234,8 +255,8 @@ export class Scrubber {
     return mending
   }
 
-  #auditDueMs(): number {
-    const { clock, everyMs } = this.#options
+  #auditDueMs({ everyMs }: ScrubRounds): number {
+    const { clock } = this.#options
     if (this.#auditedMs === undefined) return 0
     const intervalMs = Math.min(AUDIT_EVERY_MS, everyMs)
     return Math.min(intervalMs, this.#auditedMs + intervalMs - clock.wallMs())

@@ -5,12 +5,22 @@ import type { Explanation } from './explanation.js'
 import type { KnownImages } from './known-images.js'
 import type { Pins } from './pins.js'
 import type { Pulls } from './pulls.js'
+import type { ReloadAnswer } from './reload-answer.js'
 import type { Removals } from './removals.js'
 import type { UpstreamQuestions } from './upstream-questions.js'
 import type { Verification } from './verification.js'
 
 /** What operators may have done, beyond looking at how things are. Answers are plain JSON: ms since 1970, uuids, null for absent. */
-export interface Operations {
+export interface Operations extends MirrorOperations {
+  /**
+   * Reads the configuration again, and goes by it from now on; what is under way goes on.
+   * @throws MirrorError CONFIG_INVALID with everything that is wrong, and everything stays as it was.
+   */
+  reload(operator: Pick<Operator, 'name'>): Promise<ReloadAnswer>
+}
+
+/** Those of them that the mirror has done itself. */
+export interface MirrorOperations {
   readonly jobs: Jobs
   readonly auditing: Auditing
   readonly images: KnownImages

@@ -22,7 +22,7 @@ export interface PinsOptions {
 
 /** Images that never leave to make room: by the configuration, or because an operator said so. */
 export class Pins {
-  readonly #options: PinsOptions
+  #options: PinsOptions
   /** What is in effect is what is written down. */
   readonly #changing = new OneAtATime()
   #pins: ReadonlyMap<Uuid, Pin> = new Map()
@@ -41,6 +41,11 @@ export class Pins {
       if (!isMirrorError(error, 'STORE_BROKEN', 'STORE_FULL')) throw error
       this.#options.log.error({ err: error }, 'the pins that operators have set cannot be read')
     }
+  }
+
+  /** What the configuration pins from now on. */
+  change(configured: readonly Filter[]): void {
+    this.#options = { ...this.#options, configured }
   }
 
   isPinned(manifest: Manifest): boolean {

@@ -48,7 +48,7 @@ export interface Change {
  * (an image and its origin) cannot change in between. Nothing that takes long is done in it.
  */
 export class OwnImages {
-  readonly #options: OwnImagesOptions
+  #options: OwnImagesOptions
   readonly #changing = new OneAtATime()
   /** Files that come, and files that leave: the same bytes may do both. */
   readonly #moving = new OneAtATime()
@@ -57,6 +57,10 @@ export class OwnImages {
   constructor(options: OwnImagesOptions) {
     this.#options = options
     this.#unsettled = new UnsettledFiles(options.store.unsettled, options.log)
+  }
+
+  goBy(rules: Pick<OwnImagesOptions, 'channels' | 'maxAncestry'>): void {
+    this.#options = { ...this.#options, ...rules }
   }
 
   /** Finishes what a crash has left: an image that was given another uuid is gone under the old one. */

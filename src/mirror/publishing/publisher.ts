@@ -61,8 +61,7 @@ const MAX_ICON_BYTES = 128 * 1024
 
 /** Images of our own, as `Publishing` promises. What changes of an image, and who may, is in the files beside this one. */
 export class Publisher implements Publishing {
-  readonly #options: PublisherOptions
-  readonly #rules: ValidationRules
+  #options: PublisherOptions
   readonly #own: OwnImages
   readonly #sources: Sources
   readonly #imports: RemoteImports
@@ -72,9 +71,8 @@ export class Publisher implements Publishing {
   readonly #arriving = new Set<Promise<unknown>>()
 
   constructor(options: PublisherOptions) {
-    const { catalogue, channels, find, isOfDocker, isOffline, log, maxAncestry, mode, record, sources, store } = options
+    const { catalogue, channels, find, isOfDocker, isOffline, log, maxAncestry, record, sources, store } = options
     this.#options = options
-    this.#rules = { mode, hasChannels: channels.areUsed }
     this.#own = new OwnImages({ store, catalogue, channels, isOfDocker, maxAncestry, record, log })
     this.#sources = new Sources(sources)
     const importing = {
@@ -98,6 +96,20 @@ export class Publisher implements Publishing {
       importFile: (upstream, statement, change, onProgress) =>
         this.#putRemoteFile(upstream, statement, change, onProgress),
     })
+  }
+
+  /** Holds for what is begun from now on. */
+  change(rules: PublishingRules & Pick<PublisherOptions, 'channels' | 'maxAncestry'>): void {
+    const { maxAncestry, sources } = rules
+    this.#options = { ...this.#options, ...rules }
+    this.#own.goBy(rules)
+    this.#sources.change(sources)
+    this.#imports.change(maxAncestry)
+  }
+
+  get #rules(): ValidationRules {
+    const { channels, mode } = this.#options
+    return { mode, hasChannels: channels.areUsed }
   }
 
   /** Finishes what a crash has left. To be called when the catalogue knows what is held. */

@@ -46,7 +46,7 @@ interface Job {
  * a failure or the end of the process leaves is not activated and says where it comes from; asked for again, it goes on there.
  */
 export class RemoteImports {
-  readonly #options: RemoteImportsOptions
+  #options: RemoteImportsOptions
   /** By the uuid of the image that was asked for. */
   readonly #underWay = new Map<Uuid, Job>()
   /** Images that several imports build on are brought by one of them. */
@@ -57,6 +57,10 @@ export class RemoteImports {
 
   constructor(options: RemoteImportsOptions) {
     this.#options = options
+  }
+
+  change(maxAncestry: number): void {
+    this.#options = { ...this.#options, maxAncestry }
   }
 
   /** Newest first. */

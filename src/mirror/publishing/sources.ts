@@ -34,10 +34,15 @@ export interface SourceOptions {
 
 /** Other servers, as far as configuration lets clients name them. Offline there are none. */
 export class Sources {
-  readonly #options: SourceOptions | undefined
+  #options: SourceOptions | undefined
 
   /** @param options `undefined` when offline. */
   constructor(options: SourceOptions | undefined) {
+    this.#options = options
+  }
+
+  /** From now on; what is being fetched already goes on. */
+  change(options: SourceOptions | undefined): void {
     this.#options = options
   }
 

@@ -28,8 +28,7 @@ async function makeRig({ everyMs = 30 * DAY_MS, bytesPerSecond = 1e12 } = {}) {
         imagesWith: () => [],
         record: recordNothing,
         store: rig.store,
-        everyMs,
-        bytesPerSecond,
+        rounds: { everyMs, bytesPerSecond },
         mend,
         counters,
         clock,
@@ -66,11 +65,11 @@ describe('the scrub', () => {
     const startedMs = rig.clock.wallMs()
     const readAtDay: number[] = []
     for (let count = 1; count <= 8; count++) {
-      await rig.until(() => scrubber.status().blobsRead >= count)
+      await rig.until(() => scrubber.status()!.blobsRead >= count)
       readAtDay.push(Math.round((rig.clock.wallMs() - startedMs) / DAY_MS))
     }
     expect(readAtDay).toEqual([6, 12, 18, 24, 30, 36, 42, 48])
-    expect(rig.clock.wallMs() - scrubber.status().oldestCheckMs!).toBeLessThan(30 * DAY_MS)
+    expect(rig.clock.wallMs() - scrubber.status()!.oldestCheckMs!).toBeLessThan(30 * DAY_MS)
     expect(rig.mended).toEqual([])
     expect(made).toHaveLength(4)
   })
@@ -79,13 +78,13 @@ describe('the scrub', () => {
     const rig = await makeRig()
     for (const number of [1, 2, 3, 4]) await rig.keep(number)
     const first = rig.start()
-    await rig.until(() => first.status().blobsRead >= 2)
-    const oldest = first.status().oldestCheckMs
+    await rig.until(() => first.status()!.blobsRead >= 2)
+    const oldest = first.status()!.oldestCheckMs
     const second = await rig.restart()
     await rig.asleep()
-    expect(second.status()).toMatchObject({ oldestCheckMs: oldest, blobsRead: 0 })
+    expect(second.status()!).toMatchObject({ oldestCheckMs: oldest, blobsRead: 0 })
     const restartedMs = rig.clock.wallMs()
-    await rig.until(() => second.status().blobsRead >= 1)
+    await rig.until(() => second.status()!.blobsRead >= 1)
     expect(Math.round((rig.clock.wallMs() - restartedMs) / DAY_MS)).toBe(6)
   })
 
@@ -94,12 +93,12 @@ describe('the scrub', () => {
     const bytes = randomBytes(4 * MIB)
     await rig.keep(1, { bytes })
     const first = rig.start()
-    await rig.until(() => (first.status().current?.chunk ?? 0) >= 1)
-    const { chunk } = first.status().current!
+    await rig.until(() => (first.status()!.current?.chunk ?? 0) >= 1)
+    const { chunk } = first.status()!.current!
     expect(chunk).toBeLessThan(4)
     const second = await rig.restart()
     expect((await rig.store.scrub.load()).current?.nextChunk).toBeGreaterThanOrEqual(chunk)
-    await rig.until(() => second.status().blobsRead >= 1)
+    await rig.until(() => second.status()!.blobsRead >= 1)
     const { body } = await rig.counters.expose()
     expect(body).toContain(`imgapi_mirror_scrubbed_bytes_total ${4 * MIB}`)
   })
@@ -109,21 +108,21 @@ describe('the scrub', () => {
     for (const number of [1, 2, 3]) await rig.keep(number)
     await rig.clock.advance(60 * DAY_MS)
     const scrubber = rig.start()
-    await rig.until(() => scrubber.status().blobsRead >= 3, 1)
-    expect(rig.clock.wallMs() - scrubber.status().oldestCheckMs!).toBeLessThan(DAY_MS)
+    await rig.until(() => scrubber.status()!.blobsRead >= 3, 1)
+    expect(rig.clock.wallMs() - scrubber.status()!.oldestCheckMs!).toBeLessThan(DAY_MS)
   })
 
   it('says when its rate is too low to read everything in time', async () => {
     const rig = await makeRig({ everyMs: 1000, bytesPerSecond: 10 * KIB })
     await rig.keep(1)
-    expect(rig.start().status().isTooSlow).toBe(true)
+    expect(rig.start().status()!.isTooSlow).toBe(true)
   })
 })
 
 describe('damage that the scrub finds', () => {
   async function readAll(rig: Awaited<ReturnType<typeof makeRig>>) {
     const scrubber = rig.start()
-    await rig.until(() => scrubber.status().blobsRead >= 1 && scrubber.status().auditedMs !== undefined)
+    await rig.until(() => scrubber.status()!.blobsRead >= 1 && scrubber.status()!.auditedMs !== undefined)
     await rig.asleep()
     return scrubber
   }
@@ -151,7 +150,7 @@ describe('damage that the scrub finds', () => {
     await flipBit(path, 20)
     const scrubber = await readAll(rig)
     expect(rig.mended).toEqual([])
-    expect(scrubber.status().damageFound).toBe(1)
+    expect(scrubber.status()!.damageFound).toBe(1)
     expect((await rig.store.blobs.fingerprint(sha256))?.chunks).toHaveLength(1)
     expect((await rig.counters.expose()).body).toContain('imgapi_mirror_damage_mended_total{kind="fingerprint"} 1')
   })
@@ -234,7 +233,7 @@ describe('damage that the scrub finds', () => {
     await flipBit(join(rig.directory, 'images', `${b.uuid}.json`), 100)
     await flipBit(rig.blobAt(b), 1)
     const scrubber = rig.start()
-    await rig.until(() => scrubber.status().blobsRead >= 2)
-    expect(scrubber.status().damageFound).toBe(3)
+    await rig.until(() => scrubber.status()!.blobsRead >= 2)
+    expect(scrubber.status()!.damageFound).toBe(3)
   })
 })

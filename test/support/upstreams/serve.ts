@@ -24,6 +24,8 @@ export interface TestServer {
   readonly requests: RecordedRequest[]
   /** Connections it ever took. */
   readonly connectionCount: number
+  /** Those that stand now. */
+  readonly openConnectionCount: number
   close(): Promise<void>
 }
 
@@ -83,6 +85,9 @@ export async function serve(handler: Handler, options: ServeOptions = {}): Promi
     requests,
     get connectionCount() {
       return connectionCount
+    },
+    get openConnectionCount() {
+      return sockets.size
     },
     async close() {
       const closed = new Promise((resolve) => server.close(resolve))

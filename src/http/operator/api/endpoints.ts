@@ -15,6 +15,7 @@ import { listAllImages } from './list-all-images.js'
 import { listJobs } from './list-jobs.js'
 import { pinImage } from './pin-image.js'
 import { refresh } from './refresh.js'
+import { reload } from './reload.js'
 import { removeImage } from './remove-image.js'
 import { scrub } from './scrub.js'
 import { showAncestry } from './show-ancestry.js'
@@ -48,4 +49,5 @@ export const ENDPOINTS: readonly Endpoint[] = [
   auditSignHead,
   auditLog,
   explain,
+  reload,
 ]

@@ -294,6 +294,12 @@ it('asks upstreams now, and says what is new', async () => {
   expect(failed.body.upstreams).toMatchObject([{ ok: false, images: 4, added: 0, withdrawn: 0 }])
 })
 
+it('reads the configuration again', async () => {
+  const { operatorUrl } = await startMirror()
+  const answer = await ask(operatorUrl, 'POST', '/api/reload')
+  expect(answer).toMatchObject({ status: 200, body: { changed: [], needsRestart: [] } })
+})
+
 it('adopts for whoever is on this machine alone', async () => {
   const { operatorUrl, dataDirectory } = await startMirror()
   const { body } = await ask<JobSummary>(operatorUrl, 'POST', '/api/adopt', { path: dataDirectory })

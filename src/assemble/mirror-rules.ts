@@ -1,0 +1,50 @@
+import type { Config } from '../config.js'
+import { parseRegistryAddress } from '../images/docker/registry-address.js'
+import { Channels } from '../mirror/channels.js'
+import { ConflictPolicies } from '../mirror/conflict-policies.js'
+import type { MirrorRules } from '../mirror/pull-through-mirror.js'
+import { diskSizeBytes } from '../parts/disk-size.js'
+import type { Upstream } from '../upstream/upstream.js'
+import { type ClientSourcesOptions, clientSources } from './client-sources.js'
+
+/** What a configuration says to the mirror, in the mirror's words: all that may change while it runs. */
+export function mirrorRules(upstreams: readonly Upstream[], given: ClientSourcesOptions): MirrorRules {
+  const { config } = given
+  const fillings = config.upstreams.map(
+    ({ name, channel, intoChannels }) => [name, { channel, into: intoChannels }] as const,
+  )
+  return {
+    upstreams,
+    connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
+    precedence: config.upstreams.map(({ name }) => name),
+    registries: config.upstreams.flatMap(({ platform, type, url }) =>
+      type === 'docker' ? [{ host: parseRegistryAddress(url.href).host, platform }] : [],
+    ),
+    registryLimitBytes: config.limits.manifestBytes,
+    channels: new Channels(config.channels, new Map(fillings)),
+    withdrawn: config.withdrawn,
+    policies: new ConflictPolicies({
+      policy: config.conflicts,
+      overrides: config.conflictOverrides,
+      voices: new Map(config.upstreams.map(({ name, voice }) => [name, voice ?? name])),
+    }),
+    refreshMs: config.refreshMs,
+    holdbackBytes: config.holdbackBytes,
+    firstAnswerWaitMs: config.firstAnswerWaitMs,
+    missTtlMs: config.missTtlMs,
+    maxAncestry: config.maxAncestry,
+    maxLayerBytes: config.limits.layerBytes,
+    keeping: {
+      quotaBytes: () => quotaBytes(config),
+      pins: config.pins,
+      scrub: config.scrub,
+      verifyOnRead: config.verifyOnRead,
+    },
+    publishing: { mode: config.mode, sources: clientSources(given) },
+  }
+}
+
+async function quotaBytes({ dataDirectory, quota }: Config): Promise<number | undefined> {
+  if (!quota) return undefined
+  return 'bytes' in quota ? quota.bytes : Math.floor(quota.share * (await diskSizeBytes(dataDirectory)))
+}
