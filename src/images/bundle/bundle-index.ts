@@ -63,7 +63,8 @@ export interface BundledTag {
 /** `bundle.json`: what a bundle is. Its form is in docs/bundle-format.md. */
 export interface BundleIndex {
   readonly from: { readonly site: string; readonly key: string }
-  readonly for: { readonly site: string; readonly key: string; readonly inventory: string } | undefined
+  /** The inventory it answers; without a `key`, nobody whom the exporting mirror trusts had signed that. */
+  readonly for: { readonly site: string; readonly key: string | undefined; readonly inventory: string } | undefined
   readonly series: { readonly name: string; readonly number: number; readonly previous: string | undefined } | undefined
   readonly select: readonly string[]
   /** What others build on comes first. */
@@ -71,6 +72,11 @@ export interface BundleIndex {
   readonly requires: readonly RequiredImage[]
   readonly pieces: readonly Piece[]
   readonly volumes: number
-  readonly docker: { readonly objects: readonly BundledObject[]; readonly tags: readonly BundledTag[] }
+  readonly docker: {
+    readonly objects: readonly BundledObject[]
+    /** Layers as clients of Docker need them, where the image of IMGAPI has them packed anew. Pieces are of these, too. */
+    readonly layers: readonly BundledFile[]
+    readonly tags: readonly BundledTag[]
+  }
   readonly provenance: { readonly sizeBytes: number; readonly sha256: string }
 }

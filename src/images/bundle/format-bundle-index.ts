@@ -1,4 +1,4 @@
-import type { BundledImage, BundleIndex, Icon } from './bundle-index.js'
+import type { BundledFile, BundledImage, BundleIndex, Icon } from './bundle-index.js'
 import { BUNDLE_INDEX_LIMIT_BYTES } from './bundle-limits.js'
 import { formatDocument, formatList } from './format-document.js'
 import { BUNDLE_FORMAT } from './parse-bundle-index.js'
@@ -15,12 +15,13 @@ export function formatBundleIndex(index: BundleIndex): Buffer {
   const objects = docker.objects.map(({ digest, mediaType, repositories, sizeBytes }) =>
     toJson({ sha256: digest.hex, sizeBytes, mediaType, in: repositories }),
   )
+  const layers = docker.layers.map((layer) => toJson(formatFile(layer)))
   const tags = docker.tags.map(({ digest, host, repository, tag }) => toJson({ host, repository, tag, digest }))
   return formatDocument('bundle.json', BUNDLE_INDEX_LIMIT_BYTES, {
     format: toJson(BUNDLE_FORMAT),
     version: '1',
     from: toJson({ site: from.site, key: from.key }),
-    for: toJson(receiver ? { site: receiver.site, key: receiver.key, inventory: receiver.inventory } : null),
+    for: toJson(receiver ? { site: receiver.site, key: receiver.key ?? null, inventory: receiver.inventory } : null),
     series: toJson(series ? { name: series.name, number: series.number, previous: series.previous ?? null } : null),
     select: toJson(index.select),
     volumes: toJson(index.volumes),
@@ -32,7 +33,7 @@ export function formatBundleIndex(index: BundleIndex): Buffer {
     pieces: index.pieces.map(({ endBytes, sha256, startBytes, volume }) =>
       toJson({ sha256, startBytes, endBytes, volume }),
     ),
-    docker: `{"objects": ${formatList(objects)}, "tags": ${formatList(tags)}}`,
+    docker: `{"objects": ${formatList(objects)}, "layers": ${formatList(layers)}, "tags": ${formatList(tags)}}`,
   })
 }
 
@@ -40,11 +41,15 @@ export function formatBundleIndex(index: BundleIndex): Buffer {
 function formatImage({ files, icon, isPublication, manifest, upstream }: BundledImage): string {
   const rest = toJson({
     upstream,
-    files: files.map(({ md5, sha1, sha256, sizeBytes }) => ({ sizeBytes, sha256, sha1, md5 })),
+    files: files.map(formatFile),
     icon: icon ? formatIcon(icon) : null,
     ...(isPublication && { publication: true }),
   })
   return `{"manifest":${manifest.json},${rest.slice(1)}`
+}
+
+function formatFile({ md5, sha1, sha256, sizeBytes }: BundledFile): BundledFile {
+  return { sizeBytes, sha256, sha1, md5 }
 }
 
 function formatIcon({ sha256, sizeBytes, type }: Icon): Icon {

@@ -47,6 +47,7 @@ export function parseBundleIndex(bytes: Buffer): BundleIndex {
   const requires = reader.objects('requires', MAX_ENTRIES).map((one) => readRequiredImage(one, files))
   refuseTwice(reader, 'requires', requires, ({ uuid }) => uuid)
   const images = readImages(reader, requires, files)
+  const docker = readDocker(reader.object('docker'), files)
   return {
     from: { site: reader.object('from').word('site'), key: readKey(reader.object('from')) },
     for: readReceiver(reader.objectOrNull('for')),
@@ -54,9 +55,9 @@ export function parseBundleIndex(bytes: Buffer): BundleIndex {
     select: reader.words('select', MAX_SELECT, MAX_SELECT_LENGTH),
     images,
     requires,
-    pieces: readPieces(reader, volumes, bundledSizes(images)),
+    pieces: readPieces(reader, volumes, sizesOf([...images.flatMap((image) => image.files), ...docker.layers])),
     volumes,
-    docker: readDocker(reader.object('docker')),
+    docker,
     provenance: {
       sizeBytes: reader.object('provenance').wholeNumber('sizeBytes', { least: 0 }),
       sha256: reader.object('provenance').sha256('sha256'),
@@ -69,7 +70,8 @@ function readKey(reader: FieldReader): string {
 }
 
 function readReceiver(reader: FieldReader | undefined): BundleIndex['for'] {
-  return reader && { site: reader.word('site'), key: readKey(reader), inventory: reader.sha256('inventory') }
+  const key = reader?.raw('key') === null ? undefined : reader && readKey(reader)
+  return reader && { site: reader.word('site'), key, inventory: reader.sha256('inventory') }
 }
 
 function readSeries(reader: FieldReader | undefined): BundleIndex['series'] {
@@ -168,8 +170,8 @@ function readIcon(reader: FieldReader | undefined): Icon | undefined {
   )
 }
 
-function bundledSizes(images: readonly BundledImage[]): ReadonlyMap<string, number> {
-  return new Map(images.flatMap(({ files }) => files.map(({ sha256, sizeBytes }) => [sha256, sizeBytes] as const)))
+function sizesOf(files: readonly BundledFile[]): ReadonlyMap<string, number> {
+  return new Map(files.map(({ sha256, sizeBytes }) => [sha256, sizeBytes]))
 }
 
 function readPieces(reader: FieldReader, volumes: number, sizes: ReadonlyMap<string, number>): Piece[] {
@@ -177,7 +179,7 @@ function readPieces(reader: FieldReader, volumes: number, sizes: ReadonlyMap<str
   const pieces = readers.map((each) => {
     const sha256 = each.sha256('sha256')
     const sizeBytes = sizes.get(sha256)
-    if (sizeBytes === undefined) throw each.failure('is of no file of these images', 'sha256')
+    if (sizeBytes === undefined) throw each.failure('is of no file of this bundle', 'sha256')
     const endBytes = each.wholeNumber('endBytes', { least: 1, most: sizeBytes })
     const startBytes = each.wholeNumber('startBytes', { least: 0, most: endBytes - 1 })
     if (
@@ -207,7 +209,7 @@ function compareTexts(one: string, other: string): number {
   return one < other ? -1 : 1
 }
 
-function readDocker(reader: FieldReader): BundleIndex['docker'] {
+function readDocker(reader: FieldReader, known: KnownFiles): BundleIndex['docker'] {
   const objects = reader.objects('objects', MAX_ENTRIES).map((each): BundledObject => {
     const sizeBytes = each.wholeNumber('sizeBytes', { least: 1, most: MAX_REGISTRY_JSON_BYTES })
     const repositories = each.words('in', MAX_REPOSITORIES, 512)
@@ -222,9 +224,11 @@ function readDocker(reader: FieldReader): BundleIndex['docker'] {
     }
   })
   refuseTwice(reader, 'objects', objects, ({ digest }) => digest.hex)
+  const layers = reader.objects('layers', MAX_ENTRIES).map((layer) => readFile(layer, known))
+  refuseTwice(reader, 'layers', layers, ({ sha256 }) => sha256)
   const tags = reader.objects('tags', MAX_ENTRIES).map(readTag)
   refuseTwice(reader, 'tags', tags, ({ host, repository, tag }) => `${host}/${repository}:${tag}`)
-  return { objects, tags }
+  return { objects, layers, tags }
 }
 
 function readTag(reader: FieldReader): BundledTag {

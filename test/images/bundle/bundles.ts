@@ -52,6 +52,7 @@ export function bundleIndex(changes: Partial<BundleIndex> = {}): BundleIndex {
       { sha256: first, startBytes: 0, endBytes: sizeBytes, volume: 1 },
       { sha256: second, startBytes: 0, endBytes: MIB, volume: 1 },
       { sha256: second, startBytes: 2 * MIB, endBytes: sizeBytes, volume: 2 },
+      { sha256: sha256Of('a layer as its registry has it'), startBytes: 0, endBytes: 7, volume: 2 },
     ],
     volumes: 2,
     docker: {
@@ -63,6 +64,7 @@ export function bundleIndex(changes: Partial<BundleIndex> = {}): BundleIndex {
           repositories: ['docker.io/library/busybox', 'localhost:5000/a/b'],
         },
       ],
+      layers: [bundledFile('a layer as its registry has it', 7)],
       tags: [
         { host: 'docker.io', repository: 'library/busybox', tag: 'latest', digest: `sha256:${sha256Of('config')}` },
       ],

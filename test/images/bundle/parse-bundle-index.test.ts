@@ -29,7 +29,7 @@ describe('bundle.json', () => {
     expect(parseBundleIndex(formatBundleIndex(bundleIndex()))).toEqual(bundleIndex())
     const bare: BundleIndex = {
       ...bundleIndex({ for: undefined, series: undefined, select: [], pieces: [], images: [], requires: [] }),
-      docker: { objects: [], tags: [] },
+      docker: { objects: [], layers: [], tags: [] },
     }
     expect(parseBundleIndex(formatBundleIndex(bare))).toEqual(bare)
   })
@@ -94,7 +94,7 @@ describe('bundle.json', () => {
     ],
     ['has an icon of a strange kind', 'images.1.icon.type', 'image/svg+xml', 'icon.type'],
     ['has an icon of a gigabyte', 'images.1.icon.sizeBytes', 2 ** 30, 'icon.sizeBytes'],
-    ['has a piece of no file', 'pieces.0.sha256', sha256Of('x'), 'is of no file of these images'],
+    ['has a piece of no file', 'pieces.0.sha256', sha256Of('x'), 'is of no file of this bundle'],
     ['has a piece behind the end', 'pieces.0.endBytes', 3 * MIB + 6, 'pieces[0].endBytes'],
     ['has a piece that ends before it starts', 'pieces.2.endBytes', MIB, 'pieces[2].startBytes'],
     ['has a piece that ends anywhere', 'pieces.0.endBytes', 5, 'no multiple of 1048576 bytes'],
