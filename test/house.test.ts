@@ -50,7 +50,6 @@ const KEPT_BY: Record<string, readonly string[]> = {
   '@commander-js/extra-typings': ['cli', 'main'],
   zod: ['config', 'http/operator'],
   yaml: ['config', 'cli'],
-  '@digitaldefiance/reed-solomon-erasure.wasm': ['parts'],
 }
 
 interface Import {

@@ -1,10 +1,3 @@
-/** A regular file on a medium. */
-export interface MediumFile {
-  /** Relative to the medium, with `/`. */
-  readonly path: string
-  readonly sizeBytes: number
-}
-
 export interface OpenMediumFile {
   readonly sizeBytes: number
   /**
@@ -33,8 +26,12 @@ export interface Medium {
   readonly path: string
   /** Entries directly in a directory of it (`''`: itself), at most `most`. @throws MirrorError MEDIUM_UNREADABLE. */
   list(directory: string, most: number): Promise<readonly { readonly name: string; readonly isDirectory: boolean }[]>
-  /** `undefined` where there is none. @throws MirrorError MEDIUM_UNREADABLE for one that is no regular file. */
-  open(path: string): Promise<OpenMediumFile | undefined>
+  /**
+   * `undefined` where there is none. `isPastCache` reads what the medium has, and not what memory has of what was just written, where the system
+   * can: buffers must then begin at a page of memory, and they, and positions, be multiples of 4 KiB.
+   * @throws MirrorError MEDIUM_UNREADABLE for one that is no regular file.
+   */
+  open(path: string, options?: { isPastCache?: boolean }): Promise<OpenMediumFile | undefined>
   /** A small file, whole. @throws MirrorError BUNDLE_INVALID for one larger than `limitBytes`, without reading it; MEDIUM_UNREADABLE. */
   readWhole(path: string, limitBytes: number): Promise<Buffer | undefined>
   /** Opens for writing, made with its directories if it is not there; never through a link. @throws MirrorError MEDIUM_FULL, MEDIUM_UNREADABLE. */
