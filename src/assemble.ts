@@ -55,8 +55,8 @@ async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
 /** All rooms, and how they become others when the operator has changed the configuration. */
 class Assembly implements Running {
   static async build(options: AssembleOptions, closers: (() => Promise<void>)[]): Promise<Assembly> {
-    const { config, log } = options
-    const store = await openStore({ directory: config.dataDirectory, log })
+    const { config, log, onLost } = options
+    const store = await openStore({ directory: config.dataDirectory, log, onLost })
     closers.push(() => store.close())
 
     const assembly = new Assembly(options, store, closers)

@@ -62,7 +62,7 @@ try {
       log = made
       return made
     },
-    assemble,
+    assemble: (options) => assemble({ ...options, onLost: leave }),
     openLedger,
   })
   // Closed, but something may still hold the process: a timer, or a client that was not to be waited for.
@@ -81,6 +81,12 @@ async function openInput(path: string | undefined): Promise<Input> {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new MirrorError('CONFIG_INVALID', `${path} cannot be read: ${reason}`, { cause })
   }
+}
+
+/** What we keep is somebody else's: whatever we write, even to close in order, could damage it. */
+function leave({ message }: Error): never {
+  log?.error({}, `${message}: leaving at once`)
+  process.exit(1)
 }
 
 /** A bug. What state it left is unknown, so we go; everything we keep is made to survive that. */

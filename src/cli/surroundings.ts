@@ -15,6 +15,8 @@ export interface AssembleOptions {
   /** Reads the configuration as it is now; without it, it cannot be read again. @throws MirrorError CONFIG_INVALID. */
   readonly readConfig?: (() => Promise<Config>) | undefined
   readonly setLogLevel?: ((level: Config['log']['level']) => void) | undefined
+  /** The data directory is somebody else's now: the process has to end at once, and write no more. */
+  readonly onLost?: ((reason: Error) => void) | undefined
 }
 
 /** The mirror, started. */

@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path'
-import { Level } from 'level'
 import { hasCode, MirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
-import { isNextToFull, keepBallast, letGoOfBallast } from './ballast.js'
+import { isNextToFull, keepBallast } from './ballast.js'
+import { DirectoryLock, isLevelLocked } from './directory-lock.js'
 import type { FileSystem } from './file-system.js'
 import { storeFailure } from './store-failure.js'
 import { ensureDirectory, readWhole, writeFully, writeWhole } from './whole-files.js'
@@ -21,15 +21,25 @@ const FORMAT_LINE = /^imgapi-mirror data, format ([1-9]\d{0,8})\n$/
 /** What may lie in a directory that is empty to us: our own beginnings, and what ext4 puts into every new file system. */
 const NOBODYS = new Set(['lock', 'partial', 'lost+found'])
 
+export interface DataDirectoryOptions {
+  readonly fileSystem: FileSystem
+  readonly log: Log
+  /** It is not ours any more, and nothing may be written into it, not even by closing. Called once at most. */
+  readonly onLost?: ((reason: MirrorError) => void) | undefined
+  readonly migrations?: readonly Migration[]
+  /** For tests: hold no room for a start on a full disk, and take a directory without a lock at once. */
+  readonly isForManyStarts?: boolean
+}
+
 /** The directory with everything we keep, in the format this release writes, owned by this process. */
 export class DataDirectory {
   readonly path: string
   /** For files being written; at start it holds directories only. On the same file system as everything else. */
   readonly partial: string
-  readonly #lock: Level
+  readonly #lock: DirectoryLock
   readonly #fileSystem: FileSystem
   readonly #log: Log
-  readonly #isWithoutBallast: boolean
+  readonly #isForManyStarts: boolean
   readonly #looking = new SingleFlight<'', readonly string[]>()
 
   /**
@@ -37,25 +47,28 @@ export class DataDirectory {
    * @throws MirrorError STORE_LOCKED when another process has it; STORE_UNUSABLE when it is of a newer release, not ours,
    *   or may not be written; STORE_FULL, STORE_BROKEN.
    */
-  static async open(
-    directory: string,
-    options: { fileSystem: FileSystem; log: Log; migrations?: readonly Migration[]; isWithoutBallast?: boolean },
-  ): Promise<DataDirectory> {
-    const { fileSystem, log, migrations = MIGRATIONS, isWithoutBallast = false } = options
+  static async open(directory: string, options: DataDirectoryOptions): Promise<DataDirectory> {
+    const { fileSystem, log, migrations = MIGRATIONS, isForManyStarts = false, onLost = () => {} } = options
     const path = resolve(directory)
     try {
       // Only where it is missing: the directory it stands in may be one that we are not allowed to read, or sync.
       if (!(await fileSystem.describe(path))?.isDirectory) await ensureDirectory(fileSystem, path)
       // Looked at before anything is written into a directory that may be someone else's, and again once it is ours.
       await readFormat(fileSystem, path)
-      const lock = await takeLock(path, { fileSystem, log })
+      const lock = await DirectoryLock.take(path, {
+        fileSystem,
+        log,
+        onLost,
+        isInUse: async () => (await readFormat(fileSystem, path)) !== undefined,
+        ...(isForManyStarts && { patienceMs: 0 }),
+      })
       try {
         const partial = join(path, 'partial')
         await ensureDirectory(fileSystem, partial)
         await sweepFiles(fileSystem, partial)
         await bringUpToDate(path, partial, { fileSystem, log, migrations })
-        if (!isWithoutBallast) await keepBallast(path, { partial, fileSystem, log })
-        return new DataDirectory(path, partial, lock, { fileSystem, log, isWithoutBallast })
+        if (!isForManyStarts) await keepBallast(path, { partial, fileSystem, log })
+        return new DataDirectory(path, partial, lock, { fileSystem, log, isForManyStarts })
       } catch (cause) {
         await lock.close()
         throw cause
@@ -68,15 +81,15 @@ export class DataDirectory {
   private constructor(
     path: string,
     partial: string,
-    lock: Level,
-    options: { fileSystem: FileSystem; log: Log; isWithoutBallast: boolean },
+    lock: DirectoryLock,
+    options: { fileSystem: FileSystem; log: Log; isForManyStarts: boolean },
   ) {
     this.path = path
     this.partial = partial
     this.#lock = lock
     this.#fileSystem = options.fileSystem
     this.#log = options.log
-    this.#isWithoutBallast = options.isWithoutBallast
+    this.#isForManyStarts = options.isForManyStarts
   }
 
   /**
@@ -102,41 +115,11 @@ export class DataDirectory {
   /** Lets other processes have it. */
   async close(): Promise<void> {
     // It may have been let go of at start, and there may be room again.
-    if (!this.#isWithoutBallast) {
+    if (!this.#isForManyStarts) {
       await keepBallast(this.path, { partial: this.partial, fileSystem: this.#fileSystem, log: this.#log })
     }
     await this.#lock.close()
   }
-}
-
-/**
- * An empty `level` in `lock/`, opened for nothing but its lock: the one way to a lock in Node that ends with the process
- * however it ends, and that does not mistake a pid from another container for an owner. It is not the index's own lock, because
- * operators may delete the index at any time, also while we run, and a second process would then lock a fresh one.
- */
-async function takeLock(path: string, options: { fileSystem: FileSystem; log: Log }): Promise<Level> {
-  try {
-    return await openLock(path)
-  } catch (cause) {
-    if (!isLevelLocked(cause) && (await letGoOfBallast(path, options))) return await openLock(path)
-    if (!(cause instanceof Error && isDamaged(cause))) throw cause
-    options.log.warn({ err: cause }, `${join(path, 'lock')} is damaged and made anew: nothing is kept in it`)
-    // level takes the lock before it reads anything else: nobody has it.
-    const names = await options.fileSystem.list(join(path, 'lock'))
-    for (const name of names) await options.fileSystem.remove(join(path, 'lock', name))
-    return await openLock(path)
-  }
-}
-
-/** Of files of level that are not as they were written, or are gone: not of a disk that refuses. */
-function isDamaged({ cause }: { cause?: unknown }): boolean {
-  return hasCode(cause, 'LEVEL_CORRUPTION') || (hasCode(cause, 'LEVEL_IO_ERROR') && /No such file/.test(String(cause)))
-}
-
-async function openLock(path: string): Promise<Level> {
-  const lock = new Level(join(path, 'lock'))
-  await lock.open()
-  return lock
 }
 
 /** The failure to tell of when the directory could not be opened, with what an operator can do something about. */
@@ -190,11 +173,6 @@ async function refusalToWrite(directory: string, fileSystem: FileSystem): Promis
   } finally {
     await fileSystem.remove(path).catch(() => {})
   }
-}
-
-/** level wraps what went wrong: `LEVEL_DATABASE_NOT_OPEN` outside, the reason as its cause. */
-function isLevelLocked(error: unknown): boolean {
-  return hasCode(error, 'LEVEL_LOCKED') || (error instanceof Error && hasCode(error.cause, 'LEVEL_LOCKED'))
 }
 
 /** The format version that was written, or `undefined` for a directory that is still empty. */

@@ -47,6 +47,8 @@ export interface OpenedFile {
 }
 
 export interface FileFacts {
+  /** Which one it is, on this machine, as long as there is one: what stands later in its place has another. */
+  readonly identity: string
   readonly isDirectory: boolean
   readonly sizeBytes: number
   /** What it takes of the disk: less than its size where nothing was ever written. */
@@ -82,6 +84,7 @@ export const nodeFileSystem: FileSystem = {
     try {
       const found = await fs.stat(path)
       return {
+        identity: `${found.dev}:${found.ino}`,
         isDirectory: found.isDirectory(),
         sizeBytes: found.size,
         // stat(2): st_blocks counts 512 bytes, whatever the file system's own blocks are.

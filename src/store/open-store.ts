@@ -1,3 +1,4 @@
+import type { MirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
 import { bootIdentity } from './boot-identity.js'
 import { ClaimLog } from './claim-log.js'
@@ -18,6 +19,11 @@ export interface OpenStoreOptions {
   /** The data directory; made where there is none. */
   readonly directory: string
   readonly log: Log
+  /**
+   * The data directory is another process's now, or another one: everything that could write into it has to end at once, without
+   * being closed. Called once at most.
+   */
+  readonly onLost?: ((reason: MirrorError) => void) | undefined
   /** For tests: a disk that records, or fails. */
   readonly fileSystem?: FileSystem
   /** For tests: what leads from one format version to the next. */
@@ -28,8 +34,8 @@ export interface OpenStoreOptions {
   readonly boot?: string
   /** For tests: after how many bytes a download is synced. */
   readonly syncIntervalBytes?: number
-  /** For tests that open thousands of stores: hold no room for a start on a full disk. */
-  readonly isWithoutBallast?: boolean
+  /** For tests that open thousands of stores; see DataDirectoryOptions. */
+  readonly isForManyStarts?: boolean
 }
 
 /**
@@ -39,7 +45,7 @@ export interface OpenStoreOptions {
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
   const { directory, log, fileSystem = nodeFileSystem, migrations, now = Date.now, syncIntervalBytes } = options
-  const { isWithoutBallast = false } = options
+  const { isForManyStarts = false } = options
   const closers: (() => Promise<void>)[] = []
   const closeAll = async () => {
     let failure: { readonly error: unknown } | undefined
@@ -54,7 +60,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     const data = await DataDirectory.open(directory, {
       fileSystem,
       log,
-      isWithoutBallast,
+      isForManyStarts,
+      onLost: options.onLost,
       ...(migrations && { migrations }),
     })
     closers.push(() => data.close())

@@ -35,7 +35,7 @@ interface Promised {
 async function live(directory: string) {
   const fileSystem = new RecordingFileSystem(directory)
   const promised: Promised[] = []
-  const store = await openStore({ directory, fileSystem, log: silentLog, boot: 'before', isWithoutBallast: true })
+  const store = await openStore({ directory, fileSystem, log: silentLog, boot: 'before', isForManyStarts: true })
   const promise = (what: string, isKept: Promised['isKept']) =>
     promised.push({ afterChanges: fileSystem.count, what, isKept })
   const promiseBlob = (what: string, bytes: Buffer) =>
@@ -86,7 +86,7 @@ async function liveOn(directory: string) {
     log: silentLog,
     boot: 'before',
     syncIntervalBytes: 2000,
-    isWithoutBallast: true,
+    isForManyStarts: true,
   })
   const { blobs } = store
   const promise = (what: string, isKept: Promised['isKept']) => {
@@ -210,7 +210,7 @@ async function afterEveryChange(
         directory: root,
         log,
         boot: crash === 'killed' ? 'before' : 'after',
-        isWithoutBallast: true,
+        isForManyStarts: true,
       })
       try {
         await check(store, count, { root, log })

@@ -3,15 +3,23 @@ import { once } from 'node:events'
 import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { MirrorError } from '../../src/errors.js'
+import { deferred } from '../../src/parts/deferred.js'
 import { silentLog } from '../../src/parts/log.js'
 import { DataDirectory, type Migration } from '../../src/store/data-directory.js'
 import { nodeFileSystem } from '../../src/store/file-system.js'
 import { openStore } from '../../src/store/open-store.js'
+import { RecordingLog } from '../support/recording-log.js'
 import { temporaryDirectory } from '../support/temporary.js'
 import { FaultyFileSystem, systemError } from './faulty-file-system.js'
 
 async function openAndClose(directory: string, migrations?: readonly Migration[]): Promise<void> {
-  const options = { fileSystem: nodeFileSystem, log: silentLog, ...(migrations && { migrations }) }
+  const options = {
+    fileSystem: nodeFileSystem,
+    log: silentLog,
+    isForManyStarts: true,
+    ...(migrations && { migrations }),
+  }
   await (await DataDirectory.open(directory, options)).close()
 }
 
@@ -136,12 +144,13 @@ describe('DataDirectory', () => {
   })
 
   describe('beside another process', () => {
-    /** Opens a store, says so, and waits to be ended. */
+    /** Opens a store, says so, and waits to be ended. Says, too, when it is its own no more. */
     const program = `
       import { openStore } from ${JSON.stringify(new URL('../../src/store/open-store.ts', import.meta.url).href)}
       import { silentLog } from ${JSON.stringify(new URL('../../src/parts/log.ts', import.meta.url).href)}
       try {
-        await openStore({ directory: process.argv[1], log: silentLog })
+        const onLost = (reason) => console.log(reason.message)
+        await openStore({ directory: process.argv[1], log: silentLog, onLost })
         console.log('OPEN')
         setInterval(() => {}, 1000)
       } catch (error) {
@@ -169,12 +178,62 @@ describe('DataDirectory', () => {
       await (await openStore({ directory, log: silentLog })).close()
     })
 
+    it('is refused by it, also when the lock was deleted meanwhile', async () => {
+      const directory = await temporaryDirectory()
+      const { child } = await start(directory)
+      await fs.rm(join(directory, 'lock'), { recursive: true })
+      const log = new RecordingLog()
+      await expect(openStore({ directory, log })).rejects.toMatchObject({ code: 'STORE_LOCKED' })
+      expect(log.lines.map(({ message }) => message).join()).toContain('waiting for whoever may use the directory')
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      await (await openStore({ directory, log })).close()
+    })
+
+    it('is told by it that its lock was deleted and taken, while it was stopped', async () => {
+      const directory = await temporaryDirectory()
+      const { child } = await start(directory)
+      child.kill('SIGSTOP')
+      await fs.rm(join(directory, 'lock'), { recursive: true })
+      const store = await openStore({ directory, log: silentLog, isForManyStarts: true })
+      child.kill('SIGCONT')
+      const [said] = await once(child.stdout, 'data')
+      expect(String(said)).toBe(`another process has taken data directory ${directory}, whose lock was deleted\n`)
+      await store.close()
+    })
+
     it('refuses it', async () => {
       const directory = await temporaryDirectory()
       const store = await openStore({ directory, log: silentLog })
       expect((await start(directory)).said).toBe('STORE_LOCKED')
       await store.close()
     })
+  })
+})
+
+describe('a data directory in use', () => {
+  const watched = async () => {
+    const directory = join(await temporaryDirectory(), 'data')
+    const lost = deferred<MirrorError>()
+    const log = new RecordingLog()
+    const store = await openStore({ directory, log, onLost: (reason) => lost.resolve(reason) })
+    onTestFinished(() => store.close())
+    return { directory, log, lost: lost.promise }
+  }
+
+  it('is locked anew when its lock was deleted', async () => {
+    const { directory, log } = await watched()
+    await fs.rm(join(directory, 'lock', 'LOCK'))
+    await expect.poll(() => fs.readdir(join(directory, 'lock')), { timeout: 10_000 }).toContain('LOCK')
+    await expect.poll(() => log.lines.map(({ message }) => message).join()).toContain('is locked anew')
+  })
+
+  it('is given up when another one stands in its place', async () => {
+    const { directory, lost } = await watched()
+    await fs.cp(directory, `${directory}-copy`, { recursive: true })
+    await fs.rename(directory, `${directory}-before`)
+    await fs.rename(`${directory}-copy`, directory)
+    expect((await lost).message).toBe(`another directory stands in the place of data directory ${directory}`)
   })
 })
 
@@ -201,7 +260,7 @@ describe('complaints of a data directory in use', () => {
     const data = await DataDirectory.open(path, {
       fileSystem: nodeFileSystem,
       log: silentLog,
-      isWithoutBallast: true,
+      isForManyStarts: true,
     })
     onTestFinished(() => data.close())
     await fs.rename(path, `${path}-elsewhere`)

@@ -30,7 +30,7 @@ async function makeMachine(options: Partial<OpenStoreOptions> = {}) {
       fileSystem,
       log: silentLog,
       boot: `boot ${boot}`,
-      isWithoutBallast: true,
+      isForManyStarts: true,
       ...options,
     })
     return store.blobs
@@ -253,7 +253,7 @@ describe('a download that was cut off', () => {
   it('is forgotten in peace while it is being synced', async () => {
     const log = new RecordingLog()
     const directory = await temporaryDirectory()
-    const store = await openStore({ directory, log, syncIntervalBytes: 100_000, isWithoutBallast: true })
+    const store = await openStore({ directory, log, syncIntervalBytes: 100_000, isForManyStarts: true })
     onTestFinished(() => store.close())
     for (let round = 0; round < 5; round++) {
       const partial = await store.blobs.receive(expected)

@@ -29,7 +29,7 @@ export async function makePublishingRig(
   const { directory = await temporaryDirectory(), fileSystem, ...more } = given
   const log = new RecordingLog()
   const open = async () => {
-    const store = await openStore({ directory, log, isWithoutBallast: true, ...(fileSystem && { fileSystem }) })
+    const store = await openStore({ directory, log, isForManyStarts: true, ...(fileSystem && { fileSystem }) })
     const mirror = await PullThroughMirror.start({
       store,
       upstreams: [],
