@@ -77,6 +77,8 @@ export type FailureCode =
   | 'JOB_UNKNOWN'
   | 'JOB_OVER'
   | 'JOBS_FULL'
+  /** No bundle of that id is awaited, nor is there such a series. */
+  | 'BUNDLE_UNKNOWN'
   /** A bundle, its volume or an inventory is not what its form demands, or not what its index says. */
   | 'BUNDLE_INVALID'
   /** Nobody we trust has signed it. */

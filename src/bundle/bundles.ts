@@ -72,7 +72,13 @@ export interface ImportRequest {
 export interface Lacking {
   readonly bundle: string
   readonly from: { readonly site: string; readonly key: string }
+  readonly series: { readonly name: string; readonly number: number } | null
+  readonly firstComeMs: number
+  readonly volumes: number
+  /** Those with bytes that are not here: they never came, or were damaged. */
   readonly volumesMissing: readonly number[]
+  /** Manifests and configs of Docker images. */
+  readonly objectsMissing: number
   readonly images: readonly {
     readonly uuid: string
     readonly name: string
@@ -81,6 +87,17 @@ export interface Lacking {
     /** Origins that are neither here nor in the bundle. */
     readonly missingOrigins: readonly string[]
   }[]
+}
+
+/** Bundles of one series that never came. */
+export interface SeriesGap {
+  readonly from: { readonly site: string; readonly key: string }
+  readonly series: string
+  /** Numbers that never came, as first and last of each gap. */
+  readonly missing: readonly (readonly [number, number])[]
+  /** Of those that came, which follow another bundle than the one that came under the number before: `previous` is what never came. */
+  readonly unfollowed: readonly { readonly number: number; readonly previous: string }[]
+  readonly lastNumber: number
 }
 
 export interface ImportResult {
@@ -95,13 +112,20 @@ export interface ImportResult {
     readonly takenBytes: number
     readonly healedBlocks: number
   }[]
+  /** Images that came to be held, and those that are not taken, and why. */
   readonly imagesHeld: number
+  readonly imagesRefused: readonly {
+    readonly uuid: string
+    readonly name: string
+    readonly version: string
+    readonly why: string
+  }[]
   readonly takenBytes: number
   readonly lacking: readonly Lacking[]
 }
 
-/** Images that cross an air gap. Plain JSON, as operators ask and are answered. */
-export interface Bundles {
+/** The open side: what leaves. Plain JSON, as operators ask and are answered. */
+export interface BundleExports {
   /** The text of an inventory, signed with the mirror's key. @throws MirrorError STORE_FULL, STORE_BROKEN. */
   inventory(): Promise<string>
   /** Like `inventory`, with what is lacking as wants. */
@@ -110,8 +134,25 @@ export interface Bundles {
   plan(request: ExportRequest, signal: AbortSignal): Promise<ExportPlan>
   /** A job whose result is an ExportResult. @throws MirrorError FORBIDDEN to whoever is not on this machine, QUERY_INVALID. */
   startExport(request: ExportRequest, operator: Operator): Job
+}
+
+/** The closed side: what comes. Plain JSON, as operators ask and are answered. */
+export interface BundleImports {
   /** A job whose result is an ImportResult. @throws MirrorError FORBIDDEN to whoever is not on this machine. */
   startImport(request: ImportRequest, operator: Operator): Job
-  /** Bundles of which something is lacking still, and gaps in series. */
+  /** Bundles of which something is lacking still. */
   lacking(): readonly Lacking[]
+  /** Series of which some bundle never came. */
+  gaps(): readonly SeriesGap[]
+  /** Whether nothing of ours can travel back. */
+  readonly isDiode: boolean
+  /**
+   * Nobody waits any more for what is lacking of a bundle (by its id, or how that begins), or of a series for what came before: of
+   * `NAME:NUMBER`, that number is the last that is not waited for. What came stays until room is needed.
+   * @throws MirrorError BUNDLE_UNKNOWN, STORE_FULL, STORE_BROKEN.
+   */
+  forget(what: string, operator: Operator): Promise<void>
 }
+
+/** Images that cross an air gap. */
+export interface Bundles extends BundleExports, BundleImports {}

@@ -73,6 +73,7 @@ export const ANSWERS: Record<FailureCode, Answer> = {
   JOB_OVER: { status: 409, code: 'JobIsOver' },
   BUNDLE_INVALID: { status: 422, code: 'BundleInvalid' },
   BUNDLE_UNTRUSTED: { status: 403, code: 'BundleUntrusted' },
+  BUNDLE_UNKNOWN: { status: 404, code: 'ResourceNotFound' },
   MEDIUM_UNREADABLE: { status: 500, code: 'MediumUnreadable' },
   MEDIUM_FULL: { status: 507, code: 'MediumFull' },
   JOBS_FULL: { status: 503, code: 'ServiceUnavailableError' },

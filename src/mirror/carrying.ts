@@ -2,6 +2,7 @@ import type { Manifest } from '../images/manifest.js'
 import type { Log } from '../parts/log.js'
 import type { BlobRef, OpenBlob } from '../store/blob-store.js'
 import type { HeldImage, KeptIcon } from '../store/image-store.js'
+import type { KeptTag } from '../store/registry-store.js'
 import type { Store } from '../store/store.js'
 import type { Catalogue } from './catalogue.js'
 import type { Jobs } from './jobs.js'
@@ -22,12 +23,16 @@ export interface Carrying {
   readonly room: Room
   readonly ledger: Ledger
   readonly isOffline: boolean
+  /** The longest ancestry that is followed, in images. */
+  readonly maxAncestry: number
   /** The kept blob that is this file, if any. */
   readonly blobOf: (manifest: Manifest, fileIndex: number) => BlobRef | undefined
   /** The blob, read as configuration says; what is damaged of it is mended meanwhile. */
   readonly verified: (blob: OpenBlob) => OpenBlob
   /** Resolves when the image is written down as held, or could not be. */
   readonly hold: (image: HeldImage) => Promise<void>
+  /** What a tag of a registry means, if all that it leads to is kept. Answers whether it is. @throws MirrorError STORE_FULL, STORE_BROKEN. */
+  readonly sawTag: (tag: Pick<KeptTag, 'host' | 'repository' | 'tag' | 'digest'>) => Promise<boolean>
   /** Fetched, if need be and it can be. @throws MirrorError UPSTREAM_UNREACHABLE, UPSTREAM_MISBEHAVED. */
   readonly iconOf: (manifest: Manifest) => Promise<KeptIcon | undefined>
   readonly log: Log

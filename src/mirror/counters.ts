@@ -1,5 +1,5 @@
 /** What can be damaged at rest. */
-export type DamageKind = 'blob' | 'fingerprint' | 'image' | 'icon' | 'claims' | 'registry' | 'index'
+export type DamageKind = 'blob' | 'fingerprint' | 'image' | 'icon' | 'claims' | 'registry' | 'bundle' | 'index'
 
 /** What the mirror counts. Handed in when it is built; telemetry turns it into metrics. */
 export interface MirrorCounters {

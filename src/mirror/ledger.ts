@@ -40,6 +40,17 @@ interface KnownServer {
   readonly tls: TlsIdentity
 }
 
+/** Who made a bundle, as it says itself. */
+interface BundleMaker {
+  readonly site: string
+  readonly key: string
+}
+
+interface BundleSigner {
+  readonly key: string
+  readonly isTrusted: boolean
+}
+
 /** What is recorded, by kind, and with which facts. Times are ms since 1970. The names of the kinds are in docs/audit.md. */
 export interface Happenings {
   /** An upstream says for the first time, or again after it had withdrawn it, that it has the image. */
@@ -105,6 +116,33 @@ export interface Happenings {
   'tag-moved': { upstream: string; repository: string; tag: string; from: string; to: string }
   pinned: { by: string; reason?: string | undefined }
   unpinned: { by: string }
+  /** A volume of a bundle was read: who made it, and whose signature was found good; `null` when nobody's, and it was taken all the same. */
+  'bundle-read': {
+    by: string
+    bundle: string
+    volume: number
+    volumes: number
+    from: BundleMaker
+    signedBy: BundleSigner | null
+    takenBytes: number
+    healedBlocks: number
+    lostBytes: number
+  }
+  /**
+   * An image came whole by a bundle. What the maker's mirror knows of it is that mirror's word: `claims` of its upstreams, with when it
+   * first heard of them, and entries of its ledger, which their hashes hold it to.
+   */
+  imported: {
+    bundle: string
+    from: BundleMaker
+    signedBy: BundleSigner | null
+    upstream: string
+    files: readonly KeptFile[]
+    isPublishedThere: boolean
+    claims: readonly { upstream: string; firstSeenMs: number; lastSeenMs: number }[]
+    entries: readonly { kind: string; seq: number; hash: string }[]
+  }
+  'bundle-forgotten': { by: string; what: string }
   started: { version: string }
   stopped: Record<string, never>
   'config-loaded': { sha256: string; upstreams: readonly string[] }

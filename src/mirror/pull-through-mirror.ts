@@ -654,14 +654,15 @@ export class PullThroughMirror implements Mirror {
   }
 
   #makeCarrying(): Carrying {
-    const { isOffline, log, store } = this.#options
+    const { isOffline, log, maxAncestry, store } = this.#options
     const { images, jobs, pulls } = this.operations
     return {
-      ...{ store, jobs, images, pulls, isOffline, log },
+      ...{ store, jobs, images, pulls, isOffline, maxAncestry, log },
       ...{ catalogue: this.#catalogue, pins: this.#pins, room: this.#keeping.room, ledger: this.ledger },
       blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
       verified: (blob) => this.#keeping.verified(blob),
       hold: (image) => this.#hold(image),
+      sawTag: (tag) => this.registry.brought(tag),
       iconOf: (manifest) => this.#iconOf(manifest),
     }
   }

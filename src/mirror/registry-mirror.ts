@@ -9,7 +9,7 @@ import { systemClock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
 import { SingleFlight } from '../parts/single-flight.js'
 import type { OpenBlob } from '../store/blob-store.js'
-import type { KeptObject } from '../store/registry-store.js'
+import type { KeptObject, KeptTag } from '../store/registry-store.js'
 import type { Store } from '../store/store.js'
 import type { RegistryUpstream } from '../upstream/registry-upstream.js'
 import type { Listing, Upstream } from '../upstream/upstream.js'
@@ -183,6 +183,15 @@ export class RegistryMirror implements Registry {
         `what the tags of ${upstream.name} mean is not all written down`,
       )
     }
+  }
+
+  /** Somebody has brought what this tag leads to: from now on it means that, if all of it is kept. Answers whether it is. */
+  async brought(tag: Pick<KeptTag, 'host' | 'repository' | 'tag' | 'digest'>): Promise<boolean> {
+    await this.#contents.read([tag.digest])
+    if (!this.#contents.isComplete(tag.digest)) return false
+    await this.#options.store.registry.sawTag(tag, Date.now())
+    this.#room.grown()
+    return true
   }
 
   /** Fetches manifests of followed tags that are kept no more: they were damaged, or deleted. */

@@ -1,6 +1,6 @@
 /** Something at rest that was not as we wrote it. */
 export interface Flaw {
-  readonly kind: 'image' | 'icon' | 'claims' | 'registry' | 'index'
+  readonly kind: 'image' | 'icon' | 'claims' | 'registry' | 'bundle' | 'index'
   /** The file in question. */
   readonly path: string
   readonly complaint: string

@@ -133,6 +133,8 @@ export interface SuspendedBlob {
   readonly expected: ExpectedBlob
   /** Bytes from the start without a gap. */
   readonly receivedBytes: number
+  /** What is here, as PartialBlob has it. */
+  readonly extents: readonly Extent[]
   readonly sizeOnDiskBytes: number
   /** When a byte was last written, ms since 1970. */
   readonly touchedMs: number
@@ -186,8 +188,11 @@ export interface BlobStore extends Audited {
   receive(expected: ExpectedBlob): Promise<PartialBlob>
   /** What is left of files, and nobody has open. In memory. */
   suspended(): Iterable<SuspendedBlob>
-  /** Removes leftovers that were not touched since then, ms since 1970; answers the bytes freed. */
-  reclaim(untouchedSinceMs: number): Promise<number>
+  /**
+   * Removes leftovers that were not touched since then, ms since 1970, but for those that `isAwaited`; answers the bytes
+   * freed.
+   */
+  reclaim(untouchedSinceMs: number, isAwaited?: (left: ExpectedBlob) => boolean): Promise<number>
   /** How large the files under way will be when they are whole, together; open-ended ones as they are now. In memory. */
   readonly receivingBytes: number
   /** Room for new blobs: what the disk has free, without what flights under way are promised and a small reserve. */

@@ -202,9 +202,9 @@ export class DiskBlobStore implements BlobStore {
     return this.#partialFiles.suspended
   }
 
-  async reclaim(untouchedSinceMs: number): Promise<number> {
+  async reclaim(untouchedSinceMs: number, isAwaited?: (left: ExpectedBlob) => boolean): Promise<number> {
     try {
-      return await this.#admitting.run(() => this.#partialFiles.reclaim(untouchedSinceMs))
+      return await this.#admitting.run(() => this.#partialFiles.reclaim(untouchedSinceMs, isAwaited))
     } catch (cause) {
       throw storeFailure('cannot remove what is left of old downloads', cause)
     }

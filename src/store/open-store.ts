@@ -3,6 +3,7 @@ import type { Log } from '../parts/log.js'
 import { bootIdentity } from './boot-identity.js'
 import { ClaimLog } from './claim-log.js'
 import { DataDirectory, type Migration } from './data-directory.js'
+import { DiskArrivalStore } from './disk-arrival-store.js'
 import { DiskBlobStore } from './disk-blob-store.js'
 import { DiskIconStore } from './disk-icon-store.js'
 import { DiskImageStore } from './disk-image-store.js'
@@ -89,6 +90,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => pins.close())
     const unsettled = new UnsettledFile(places)
     closers.push(() => unsettled.close())
+    const arrivals = await DiskArrivalStore.open(places)
+    closers.push(() => arrivals.close())
     return {
       blobs,
       images,
@@ -99,6 +102,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       ledger,
       pins,
       unsettled,
+      arrivals,
       foreign: foreignDirectory,
       complaints: () => data.complaints(),
       close: closeAll,

@@ -125,10 +125,10 @@ export class PartialFiles {
   }
 
   /** Answers the bytes freed. */
-  async reclaim(untouchedSinceMs: number): Promise<number> {
+  async reclaim(untouchedSinceMs: number, isAwaited: (left: ExpectedBlob) => boolean = () => false): Promise<number> {
     let freedBytes = 0
-    for (const [name, { sizeOnDiskBytes, touchedMs }] of [...this.#suspended]) {
-      if (touchedMs >= untouchedSinceMs || !this.#suspended.delete(name)) continue
+    for (const [name, { expected, sizeOnDiskBytes, touchedMs }] of [...this.#suspended]) {
+      if (touchedMs >= untouchedSinceMs || isAwaited(expected) || !this.#suspended.delete(name)) continue
       await this.#remove(join(this.#root, name))
       freedBytes += sizeOnDiskBytes
     }
@@ -203,8 +203,11 @@ export class PartialFiles {
       if (facts && written) {
         const { expected, extents } = written
         const { modifiedMs: touchedMs, sizeOnDiskBytes } = facts
-        const { prefixBytes: receivedBytes, totalBytes: hereBytes } = extents
-        this.#suspended.set(name, { expected, receivedBytes, hereBytes, sizeOnDiskBytes, touchedMs })
+        const { list, prefixBytes: receivedBytes, totalBytes: hereBytes } = extents
+        this.#suspended.set(name, {
+          ...{ expected, receivedBytes, extents: list, hereBytes },
+          ...{ sizeOnDiskBytes, touchedMs },
+        })
         return
       }
       this.#log.info({ path: directory }, 'what is left of a download is of no use, and removed')

@@ -1,3 +1,4 @@
+import type { ArrivalStore } from './arrival-store.js'
 import type { BlobStore } from './blob-store.js'
 import type { ClaimStore } from './claim-store.js'
 import type { ForeignStore } from './foreign-store.js'
@@ -21,6 +22,8 @@ export interface Store {
   readonly ledger: LedgerStore
   readonly pins: PinStore
   readonly unsettled: UnsettledStore
+  /** Bundles that have come, whole or in part. */
+  readonly arrivals: ArrivalStore
   /** What is not ours. */
   readonly foreign: ForeignStore
   /**

@@ -46,6 +46,16 @@ export interface Vacuum {
   readonly departures: readonly Departure[]
 }
 
+/** What comes by another road than flights, and in its own time: on media that people carry. */
+export interface Awaited {
+  /** Files by their sha256: what is left of them is gone on with, however old it is, and those that are whole do not leave. */
+  readonly sha256s: ReadonlySet<string>
+  /** What these build on is about to be needed. */
+  readonly manifests: readonly Manifest[]
+}
+
+const NOTHING_AWAITED: Awaited = { sha256s: new Set(), manifests: [] }
+
 /** Nobody comes back for a download that was left a week ago: whoever wants the file fetches the rest within a day. */
 const LEFTOVER_TTL_MS = 7 * 86_400_000
 
@@ -56,6 +66,7 @@ export class Room {
   readonly #making = new OneAtATime()
   #quotaBytes: number | undefined
   #evictedBytes = 0
+  #awaited: () => Awaited = () => NOTHING_AWAITED
 
   constructor(options: RoomOptions) {
     this.#options = options
@@ -64,6 +75,11 @@ export class Room {
   /** What there may be from now on; `tidy` lets go of what is too much. */
   change(quotaBytes: RoomOptions['quotaBytes']): void {
     this.#options = { ...this.#options, quotaBytes }
+  }
+
+  /** From now on, what is awaited does not leave to make room. @param awaited asked whenever somebody is to leave. */
+  await(awaited: () => Awaited): void {
+    this.#awaited = awaited
   }
 
   /**
@@ -149,7 +165,7 @@ export class Room {
   async tidy(): Promise<void> {
     const { clock, log, store } = this.#options
     await this.#making.run(async () => {
-      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS)
+      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS, this.#areAwaited())
       if (freedBytes > 0) log.info({ freedBytes }, 'removed what was left of downloads that nobody went on with')
       const shortBytes = await this.#overQuotaBytes(0)
       if (shortBytes > 0) await this.#free(shortBytes, undefined)
@@ -213,7 +229,7 @@ export class Room {
     const { counters, log, record, store } = this.#options
     const { kind, uuid, sha256s, sizeBytes, lastUsedMs, why } = departure
     try {
-      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1)
+      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1, this.#areAwaited())
       else if (!(await this.#letGoOfImage(uuid, sha256s))) return false
     } catch (error) {
       log.error({ uuid, sha256s, err: error }, 'what was to make room could not be let go of')
@@ -273,10 +289,11 @@ export class Room {
     const { blobs } = this.#options.store
     const unknown = new Map<string, BlobRef>()
     for (const ref of blobs.all()) unknown.set(ref.sha256, ref)
-    const images = this.#keptImages(busy, unknown)
+    const awaited = this.#awaited()
+    const images = this.#keptImages(busy, unknown, awaited)
     const dockerUses = unknown.size > 0 ? this.#dockerUses() : new Map<string, number>()
     const strays = [...unknown.values()]
-      .filter(({ sha256 }) => !busy.has(sha256))
+      .filter(({ sha256 }) => !busy.has(sha256) && !awaited.sha256s.has(sha256))
       .map(({ sha256, sizeBytes }) => ({
         sha256,
         sizeBytes,
@@ -302,18 +319,23 @@ export class Room {
    * alone.
    */
   #leftovers(own: SuspendedBlob | undefined): Kept['leftovers'] {
-    const left = [...this.#options.store.blobs.suspended()].map(({ sizeOnDiskBytes, touchedMs }) => ({
-      sizeBytes: sizeOnDiskBytes,
-      touchedMs,
-    }))
+    const isAwaited = this.#areAwaited()
+    const left = [...this.#options.store.blobs.suspended()]
+      .filter(({ expected }) => !isAwaited(expected))
+      .map(({ sizeOnDiskBytes, touchedMs }) => ({ sizeBytes: sizeOnDiskBytes, touchedMs }))
     return own ? left.filter(({ touchedMs }) => touchedMs < own.touchedMs) : left
   }
 
+  #areAwaited(): (left: ExpectedBlob) => boolean {
+    const { sha256s } = this.#awaited()
+    return ({ digests }) => digests.some(({ algorithm, hex }) => algorithm === 'sha256' && sha256s.has(hex))
+  }
+
   /** Takes out of `unknown` what is a file of some image. */
-  #keptImages(busy: ReadonlySet<Uuid | string>, unknown: Map<string, BlobRef>): KeptImage[] {
+  #keptImages(busy: ReadonlySet<Uuid | string>, unknown: Map<string, BlobRef>, awaited: Awaited): KeptImage[] {
     const { catalogue, store, underWay } = this.#options
     const own = [...store.images.all()].flatMap(({ manifest, publication }) => (publication ? [manifest] : []))
-    const needed = new Set([...underWay(), ...own].flatMap((image) => this.#ancestorsOf(image)))
+    const needed = new Set([...underWay(), ...own, ...awaited.manifests].flatMap((image) => this.#ancestorsOf(image)))
     const images: KeptImage[] = []
     const add = (manifest: Manifest, refs: readonly BlobRef[]) => {
       const { uuid } = manifest
@@ -321,7 +343,9 @@ export class Room {
       const isOurs = store.images.get(uuid)?.publication !== undefined
       // What was made here of a layer that imgadm cannot unpack costs more than its fetching, each time anew.
       const isMade = catalogue.originalsOf(uuid).some(({ withdrawnMs }) => withdrawnMs === undefined)
-      const mustStay = isOurs || isMade || busy.has(uuid) || needed.has(uuid) || this.pinOf(manifest) !== undefined
+      const isAwaited = refs.some(({ sha256 }) => awaited.sha256s.has(sha256))
+      const isWanted = needed.has(uuid) || isAwaited || this.pinOf(manifest) !== undefined
+      const mustStay = isOurs || isMade || busy.has(uuid) || isWanted
       const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
       images.push({ uuid, ancestors: this.#ancestorsOf(manifest), blobs: refs, lastUsedMs, mustStay })
     }

@@ -25,7 +25,7 @@ export interface ScrubRounds {
 
 export interface ScrubberOptions {
   readonly store: { readonly blobs: BlobStore; readonly scrub: ScrubStore } & Readonly<
-    Record<'images' | 'icons' | 'claims' | 'registry', Audited>
+    Record<'images' | 'icons' | 'claims' | 'registry' | 'arrivals', Audited>
   >
   /** Every blob is read again within this time, and never faster than this. `undefined`: only what is asked for. */
   readonly rounds: ScrubRounds | undefined
@@ -270,7 +270,7 @@ export class Scrubber {
   async #auditAll(): Promise<number> {
     const { clock, counters, log, record, store } = this.#options
     let found = 0
-    for (const part of [store.images, store.icons, store.claims, store.registry, store.blobs]) {
+    for (const part of [store.images, store.icons, store.claims, store.registry, store.arrivals, store.blobs]) {
       if (this.#abort.signal.aborted) return found
       try {
         for (const { kind, path, complaint, isMended } of await part.audit()) {

@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { isMirrorError } from '../../../src/errors.js'
 import { matchesFilter, parseFilter } from '../../../src/images/filter.js'
 import type { Manifest } from '../../../src/images/manifest.js'
+import type { Uuid } from '../../../src/images/uuid.js'
 import { Room } from '../../../src/mirror/keeping/room.js'
 import { recordNothing } from '../../../src/mirror/ledger.js'
 import { expectedOf } from '../../contracts/blob-store.contract.js'
@@ -37,6 +38,9 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
 }
 
 const expected = (sizeBytes: number) => expectedOf(randomBytes(sizeBytes), 'sha1')
+
+const A_CHILD = '00000000-0000-4000-8000-0000000000c1' as Uuid
+const sha256sOf = (bytes: Buffer) => [createHash('sha256').update(bytes).digest('hex')]
 
 async function refusal(promise: Promise<unknown>): Promise<unknown> {
   return await promise.then(
@@ -190,6 +194,27 @@ describe('room', () => {
     await rig.room.tidy()
     expect([...rig.store.blobs.suspended()]).toEqual([])
     expect(rig.here(a, b)).toEqual([false, true])
+  })
+
+  it('is never made of what is awaited from a medium: parts of files however old, whole files, and what they build on', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const [a, b] = [await rig.keep(1), await rig.keep(2)]
+    const left = randomBytes(100 * KIB)
+    const partial = await rig.room.receive(expectedOf(left, 'sha256'))
+    await partial.append(left.subarray(0, 50 * KIB))
+    await partial.suspend()
+    const child = { ...b.manifest, uuid: A_CHILD, origin: b.manifest.uuid }
+    rig.room.await(() => ({ sha256s: new Set(sha256sOf(left)), manifests: [child] }))
+    await rig.clock.advance(30 * DAY_MS)
+    await rig.room.tidy()
+    expect([...rig.store.blobs.suspended()]).toMatchObject([{ extents: [{ startBytes: 0, endBytes: 50 * KIB }] }])
+    expect(await rig.room.makeRoom(140 * KIB)).toBe(true)
+    expect(rig.here(a, b)).toEqual([false, true])
+    expect(await rig.room.makeRoom(200 * KIB)).toBe(false)
+    rig.room.await(() => ({ sha256s: new Set([...sha256sOf(left), ...sha256sOf(b.bytes)]), manifests: [] }))
+    expect(await rig.room.makeRoom(200 * KIB)).toBe(false)
+    rig.room.await(() => ({ sha256s: new Set(), manifests: [] }))
+    expect(await rig.room.makeRoom(300 * KIB)).toBe(true)
   })
 
   it('is first made of bytes whose record went before a crash took us', async () => {
