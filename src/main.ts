@@ -5,6 +5,7 @@
  */
 import { open, readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
+import { openData } from './assemble/open-data.js'
 import { openLedger } from './assemble/open-ledger.js'
 import { assemble } from './assemble.js'
 import { run } from './cli/run.js'
@@ -64,6 +65,7 @@ try {
     },
     assemble: (options) => assemble({ ...options, onLost: leave }),
     openLedger,
+    openData,
   })
   // Closed, but something may still hold the process: a timer, or a client that was not to be waited for.
   if (stop.signal.aborted) process.exit()

@@ -1,11 +1,11 @@
 import type { Config } from '../config.js'
 import { parseRegistryAddress } from '../images/docker/registry-address.js'
 import { Channels } from '../mirror/channels.js'
-import { ConflictPolicies } from '../mirror/conflict-policies.js'
 import type { MirrorRules } from '../mirror/pull-through-mirror.js'
 import { diskSizeBytes } from '../parts/disk-size.js'
 import type { Upstream } from '../upstream/upstream.js'
 import { type ClientSourcesOptions, clientSources } from './client-sources.js'
+import { policiesOf } from './policies-of.js'
 
 /** What a configuration says to the mirror, in the mirror's words: all that may change while it runs. */
 export function mirrorRules(upstreams: readonly Upstream[], given: ClientSourcesOptions): MirrorRules {
@@ -23,11 +23,7 @@ export function mirrorRules(upstreams: readonly Upstream[], given: ClientSources
     registryLimitBytes: config.limits.manifestBytes,
     channels: new Channels(config.channels, new Map(fillings)),
     withdrawn: config.withdrawn,
-    policies: new ConflictPolicies({
-      policy: config.conflicts,
-      overrides: config.conflictOverrides,
-      voices: new Map(config.upstreams.map(({ name, voice }) => [name, voice ?? name])),
-    }),
+    policies: policiesOf(config),
     refreshMs: config.refreshMs,
     holdbackBytes: config.holdbackBytes,
     firstAnswerWaitMs: config.firstAnswerWaitMs,

@@ -1,10 +1,9 @@
 import type { Command } from '@commander-js/extra-typings'
 import type { AncestryAnswer } from '../mirror/operations/image-answers.js'
 import { formatSize } from './amounts.js'
-import { ApiClient } from './api-client.js'
+import { addDirectoryOptions, askOrRead } from './ask-or-read.js'
 import { CommandFailure, type CommandSurroundings } from './command.js'
 import { ANCESTRY_COLUMNS } from './image-table.js'
-import { addMirrorOptions } from './mirror-options.js'
 import { readUuid } from './read-arguments.js'
 import { addTableOptions, printTable } from './table.js'
 
@@ -21,10 +20,12 @@ export function registerAncestry(program: Command, surroundings: CommandSurround
     .description('an image and what it builds on: itself first, the base last')
     .argument('<uuid>', 'of the image')
     .addHelpText('after', EXAMPLES)
-  addMirrorOptions(addTableOptions(command, ANCESTRY_COLUMNS)).action(async (text, options) => {
+  addDirectoryOptions(addTableOptions(command, ANCESTRY_COLUMNS)).action(async (text, options) => {
     const uuid = readUuid(text)
-    const mirror = await ApiClient.open(options, surroundings)
-    const ancestry = await mirror.get<AncestryAnswer>(`/api/images/${uuid}/ancestry`)
+    const ancestry = await askOrRead<AncestryAnswer>(options, surroundings, {
+      ask: (mirror) => mirror.get(`/api/images/${uuid}/ancestry`),
+      read: ({ images }) => images.ancestry(uuid, surroundings.stop),
+    })
     if (options.json) surroundings.write(`${JSON.stringify(ancestry, null, 2)}\n`)
     else printTable(ancestry.images, ANCESTRY_COLUMNS, options, surroundings)
     const { broken, bytesToPull, missing } = ancestry

@@ -2,7 +2,7 @@ import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { isJsonObject } from '../parts/json-object.js'
 import { CommandFailure } from './command.js'
-import { findMirror, type MirrorAddress, type MirrorOptions } from './mirror-options.js'
+import { findMirror, type MirrorAddress, type MirrorOptions, NoMirror } from './mirror-options.js'
 import { printable } from './printable.js'
 import type { Surroundings } from './surroundings.js'
 
@@ -179,10 +179,11 @@ export class ApiClient {
 
   #unreachable(cause: unknown): CommandFailure {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-    if (['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EPIPE'].includes(code)) {
-      const { startCommand, url } = this.#address
-      return new CommandFailure(`no mirror answers at ${url}; is it running? (${startCommand})`, undefined, { cause })
-    }
+    const { startCommand, url } = this.#address
+    const message = `no mirror answers at ${url}; is it running? (${startCommand})`
+    if (['ECONNREFUSED', 'ENOENT'].includes(code)) return new NoMirror(message, undefined, { cause })
+    // There was one, a moment ago.
+    if (['ECONNRESET', 'EPIPE'].includes(code)) return new CommandFailure(message, undefined, { cause })
     const reason = cause instanceof Error && cause.message !== '' ? cause.message : code
     return new CommandFailure(`${this.url}: ${reason}`, undefined, { cause })
   }

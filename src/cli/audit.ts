@@ -1,4 +1,4 @@
-import type { Command, OptionValues } from '@commander-js/extra-typings'
+import type { Command } from '@commander-js/extra-typings'
 import { parseUuid } from '../images/uuid.js'
 import { type AuditHead, auditHeadOf } from '../mirror/operations/audit-head.js'
 import { type AuditReport, reportOf } from '../mirror/operations/audit-report.js'
@@ -13,10 +13,10 @@ import { formatReportAsCsv, formatReportAsHtml } from '../mirror/operations/form
 import { type LedgerVerdict, verifyLedger } from '../mirror/operations/verify-ledger.js'
 import { formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
+import { addDirectoryOptions, type DirectoryOptions } from './ask-or-read.js'
 import { CommandFailure, type CommandSurroundings, FAILED, MISUSED } from './command.js'
-import { addMirrorOptions, type MirrorOptions } from './mirror-options.js'
+import { addMirrorOptions, type MirrorOptions, readMirrorConfig, urlElsewhere } from './mirror-options.js'
 import { printable } from './printable.js'
-import { readConfig } from './read-config.js'
 import { addTableOptions, type Column, printTable } from './table.js'
 
 const EXAMPLES = `
@@ -48,17 +48,13 @@ const DIFFERENCE_COLUMNS: readonly Column<Discrepancy>[] = [
   { name: 'differences', value: ({ differences }) => differences.join('; '), shrinksTo: 20 },
 ]
 
-interface LedgerOptions extends MirrorOptions {
-  readonly data?: string | undefined
-}
-
 export function registerAudit(program: Command, surroundings: CommandSurroundings): void {
   const audit = program
     .command('audit')
     .description('what happened to every image, and the proof that nobody changed that')
     .addHelpText('after', EXAMPLES)
 
-  addLedgerOptions(audit.command('verify').description('find whatever in the ledger is not as it was written'))
+  addDirectoryOptions(audit.command('verify').description('find whatever in the ledger is not as it was written'))
     .option('--head <file or text...>', 'what was kept elsewhere: a signed head, or a number of entries and a hash')
     .option('--public-key <file>', 'the public key that was kept elsewhere')
     .option('-j, --json', 'print JSON')
@@ -75,7 +71,7 @@ export function registerAudit(program: Command, surroundings: CommandSurrounding
       if (!verdict.isIntact) surroundings.exitWith(FAILED)
     })
 
-  addLedgerOptions(audit.command('report').description('what was held, pulled, changed and wrong in a time span'))
+  addDirectoryOptions(audit.command('report').description('what was held, pulled, changed and wrong in a time span'))
     .option('--since <time>', 'from then on: 2026-01-31, or 2026-01-31T12:00:00Z; without it, from the beginning')
     .option('--until <time>', 'up to then; without it, up to now')
     .option('--csv', 'as a table for spreadsheets, instead of JSON')
@@ -123,7 +119,7 @@ export function registerAudit(program: Command, surroundings: CommandSurrounding
       surroundings.write(json ? `${JSON.stringify(head, null, 2)}\n` : `${head.text}\n${head.signature}`)
     })
 
-  addLedgerOptions(
+  addDirectoryOptions(
     addTableOptions(audit.command('log').description('the newest entries, about one image or all'), ENTRY_COLUMNS),
   )
     .argument('[uuid]', 'of an image')
@@ -144,23 +140,14 @@ export function registerAudit(program: Command, surroundings: CommandSurrounding
     })
 }
 
-function addLedgerOptions<Args extends unknown[], Options extends OptionValues>(command: Command<Args, Options>) {
-  return addMirrorOptions(command).option(
-    '--data <directory>',
-    'the data directory to read, instead of the one in the config',
-  )
-}
-
 /** The ledger to read ourselves; `undefined` when a mirror is to be asked. */
 async function findLedger(
-  options: LedgerOptions,
+  options: DirectoryOptions,
   surroundings: CommandSurroundings,
 ): Promise<LedgerReader | undefined> {
-  const { config, data, url } = options
-  if (data !== undefined) return openLedger(data, surroundings)
-  const isElsewhere = url !== undefined || (config === undefined && surroundings.environment.IMGAPI_MIRROR_URL)
-  if (isElsewhere) return undefined
-  return openLedger((await readConfig(config ?? 'config.yaml', surroundings)).dataDirectory, surroundings)
+  if (options.data !== undefined) return openLedger(options.data, surroundings)
+  if (urlElsewhere(options, surroundings.environment) !== undefined) return undefined
+  return openLedger((await readMirrorConfig(options, surroundings)).dataDirectory, surroundings)
 }
 
 function openLedger(directory: string, { openLedger: open }: CommandSurroundings): LedgerReader {

@@ -1,10 +1,8 @@
 import type { Command } from '@commander-js/extra-typings'
-import type { ImageRow } from '../mirror/operations/image-answers.js'
-import { ApiClient } from './api-client.js'
+import { addDirectoryOptions } from './ask-or-read.js'
 import type { CommandSurroundings } from './command.js'
 import { AVAILABLE_COLUMNS, BY_DATE } from './image-table.js'
-import { listAll } from './list-all.js'
-import { addMirrorOptions } from './mirror-options.js'
+import { listImages } from './list-images.js'
 import { readFilter } from './read-arguments.js'
 import { addTableOptions, printTable } from './table.js'
 
@@ -23,10 +21,9 @@ export function registerAvail(program: Command, surroundings: CommandSurrounding
     .description('the images that can be had from this mirror')
     .argument('[filters...]', 'such as name=~base os!=linux')
     .addHelpText('after', EXAMPLES)
-  addMirrorOptions(addTableOptions(command, AVAILABLE_COLUMNS)).action(async (filters, options) => {
+  addDirectoryOptions(addTableOptions(command, AVAILABLE_COLUMNS)).action(async (filters, options) => {
     const filter = readFilter(filters)
-    const mirror = await ApiClient.open(options, surroundings)
-    const images = await listAll<ImageRow>(mirror, '/api/images', { filter })
+    const images = await listImages({ filter }, options, surroundings)
     printTable(images, AVAILABLE_COLUMNS, options, surroundings, BY_DATE)
   })
 }

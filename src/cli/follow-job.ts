@@ -9,18 +9,43 @@ import type { Surroundings } from './surroundings.js'
 /** From the first of `lines` drawn lines, erases to the end of the screen. */
 const erase = (lines: number) => (lines === 0 ? '' : `\r\u001b[${lines}A\u001b[J`)
 
+interface Showing {
+  /** Nothing is shown then: the result is for the command to print. */
+  readonly json?: true | undefined
+}
+
 /**
- * Shows how far a job is until it ends: drawn in place on a terminal, plain lines otherwise, nothing with `json`. Ctrl-C ends
- * the showing; the work goes on in the mirror. Answers how it ended.
+ * Shows how far a job of the mirror is until it ends. Ctrl-C ends the showing; the work goes on in the mirror. Answers how it ended.
  *
  * @throws CommandFailure when the job failed or was cancelled, when we were told to stop, or when the mirror went away.
  */
 export async function followJob(
   mirror: ApiClient,
   job: JobSummary,
-  { json }: { readonly json?: true | undefined },
-  { stop, terminal, write }: Pick<Surroundings, 'stop' | 'terminal' | 'write'>,
+  showing: Showing,
+  surroundings: Pick<Surroundings, 'stop' | 'terminal' | 'write'>,
 ): Promise<JobDetails> {
+  const { stop } = surroundings
+  const events = mirror.events<JobDetails>(`/api/jobs/${encodeURIComponent(job.id)}/events`, stop)
+  const ended = await watchJob(events, showing, surroundings)
+  if (ended) return ended
+  if (stop.aborted) {
+    throw new CommandFailure(`the mirror goes on; to look again: imgapi-mirror jobs ${job.id.slice(0, 8)} --follow`)
+  }
+  throw new CommandFailure(`the mirror went away, and what has become of job ${job.id} with it`)
+}
+
+/**
+ * Shows what is told of a job: drawn in place on a terminal, plain lines otherwise. Answers how it ended; `undefined` when nothing more
+ * is told, and it has not.
+ *
+ * @throws CommandFailure when the job failed or was cancelled.
+ */
+export async function watchJob(
+  events: AsyncIterable<JobDetails>,
+  { json }: Showing,
+  { stop, terminal, write }: Pick<Surroundings, 'stop' | 'terminal' | 'write'>,
+): Promise<JobDetails | undefined> {
   const progress = new Progress()
   let drawn = 0
   let last: JobDetails | undefined
@@ -29,7 +54,7 @@ export async function followJob(
     if (text !== '' || drawn > 0) write(`${erase(drawn)}${text}`)
     drawn = standing.length
   }
-  for await (const event of mirror.events<JobDetails>(`/api/jobs/${encodeURIComponent(job.id)}/events`, stop)) {
+  for await (const event of events) {
     last = event
     if (json) continue
     const nowMs = performance.now()
@@ -42,15 +67,11 @@ export async function followJob(
     else show([...lines, ...asList(progress.sayNowAndThen(nowMs))], [])
   }
   if (last && last.state !== 'running') return endOf(last, json, write)
-  if (stop.aborted) {
-    // Behind the ^C that a terminal shows.
-    if (terminal && !json) write('\n')
-    throw new CommandFailure(`the mirror goes on; to look again: imgapi-mirror jobs ${job.id.slice(0, 8)} --follow`)
-  }
-  throw new CommandFailure(`the mirror went away, and what has become of job ${job.id} with it`)
+  // Behind the ^C that a terminal shows.
+  if (stop.aborted && terminal && !json) write('\n')
+  return undefined
 }
 
-/** With `json`, the result is for the command to print. */
 function endOf(job: JobDetails, json: true | undefined, write: (text: string) => void): JobDetails {
   if (job.state !== 'done') throw new CommandFailure(`${printable(job.error?.message ?? job.title)} (job ${job.id})`)
   if (!json) write(`${printable(job.title)}: ${describeEnd(job)}\n`)

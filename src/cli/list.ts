@@ -1,10 +1,8 @@
 import type { Command } from '@commander-js/extra-typings'
-import type { ImageRow } from '../mirror/operations/image-answers.js'
-import { ApiClient } from './api-client.js'
+import { addDirectoryOptions } from './ask-or-read.js'
 import type { CommandSurroundings } from './command.js'
 import { BY_DATE, HELD_COLUMNS } from './image-table.js'
-import { listAll } from './list-all.js'
-import { addMirrorOptions } from './mirror-options.js'
+import { listImages } from './list-images.js'
 import { readFilter } from './read-arguments.js'
 import { addTableOptions, printTable } from './table.js'
 
@@ -12,7 +10,8 @@ const EXAMPLES = `
 Examples:
   imgapi-mirror list                                 what is held here, whole and verified
   imgapi-mirror list -s -size -o uuid,name,size,read largest first, and when each was last read
-  imgapi-mirror list name=base-64 -j                 everything about those, for programs`
+  imgapi-mirror list name=base-64 -j                 everything about those, for programs
+  imgapi-mirror list --data /mnt/imgapi-mirror       of a directory that no mirror here uses`
 
 export function registerList(program: Command, surroundings: CommandSurroundings): void {
   const command = program
@@ -20,10 +19,9 @@ export function registerList(program: Command, surroundings: CommandSurroundings
     .description('the images that are held here, whole and verified')
     .argument('[filters...]', 'such as name=~base os!=linux')
     .addHelpText('after', EXAMPLES)
-  addMirrorOptions(addTableOptions(command, HELD_COLUMNS)).action(async (filters, options) => {
+  addDirectoryOptions(addTableOptions(command, HELD_COLUMNS)).action(async (filters, options) => {
     const filter = readFilter(filters)
-    const mirror = await ApiClient.open(options, surroundings)
-    const images = await listAll<ImageRow>(mirror, '/api/images', { filter, held: true })
+    const images = await listImages({ filter, isHeld: true }, options, surroundings)
     printTable(images, HELD_COLUMNS, options, surroundings, BY_DATE)
   })
 }

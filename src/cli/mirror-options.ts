@@ -1,6 +1,5 @@
 import type { Command, OptionValues } from '@commander-js/extra-typings'
-import type { Listen } from '../config.js'
-import { loadConfig } from '../config.js'
+import { type Config, type Listen, loadConfig } from '../config.js'
 import { hasCode } from '../errors.js'
 import { parseTokenHash } from '../parts/access-token.js'
 import { CommandFailure, MISUSED } from './command.js'
@@ -34,6 +33,9 @@ export interface MirrorAddress {
   readonly startCommand: string
 }
 
+/** Nobody is there to be asked: as far as can be seen from here, no mirror runs. */
+export class NoMirror extends CommandFailure {}
+
 /** Gives a command the options that say which mirror to ask. */
 export function addMirrorOptions<Args extends unknown[], Options extends OptionValues>(
   command: Command<Args, Options>,
@@ -64,15 +66,15 @@ export async function findMirror(options: MirrorOptions, surroundings: Surroundi
   const key = options.key ? await readText(options.key, surroundings) : cert
   const proofs = { token: token || undefined, ca: ca || undefined, client: cert && key ? { cert, key } : undefined }
 
-  const url = options.url ?? (options.config === undefined ? environment.IMGAPI_MIRROR_URL || undefined : undefined)
+  const url = urlElsewhere(options, environment)
   if (url !== undefined) {
     return { ...proofs, url: checkedUrl(url), ownCertificate: undefined, startCommand: 'imgapi-mirror serve' }
   }
   const path = options.config ?? DEFAULT_CONFIG
-  const config = await readConfigIfAny(path, options.config !== undefined, surroundings)
+  const config = await readMirrorConfig(options, surroundings)
   const [listen] = config.operator
   if (listen === undefined) {
-    throw new CommandFailure(
+    throw new NoMirror(
       `${path}: this mirror has no operator listener (operator: []), and cannot be asked; --url asks another`,
     )
   }
@@ -86,12 +88,25 @@ export async function findMirror(options: MirrorOptions, surroundings: Surroundi
   }
 }
 
-async function readConfigIfAny(path: string, mustExist: boolean, surroundings: Surroundings) {
+/** The url that was said outright, if one was: then no config file counts, and no directory here. */
+export function urlElsewhere(
+  { config, url }: MirrorOptions,
+  environment: Surroundings['environment'],
+): string | undefined {
+  return url ?? (config === undefined ? environment.IMGAPI_MIRROR_URL || undefined : undefined)
+}
+
+/**
+ * The config file that `--config` names, else the one that lies here, else what a mirror does that has been told nothing.
+ * @throws MirrorError CONFIG_INVALID.
+ */
+export async function readMirrorConfig(options: MirrorOptions, surroundings: Surroundings): Promise<Config> {
+  const path = options.config ?? DEFAULT_CONFIG
   try {
     return await readConfig(path, surroundings)
   } catch (error) {
     const isMissing = error instanceof Error && hasCode(error.cause, 'ENOENT')
-    if (mustExist || !isMissing) throw error
+    if (options.config !== undefined || !isMissing) throw error
     const { environment, readFile } = surroundings
     return await loadConfig({ path, text: '', environment, readFile })
   }

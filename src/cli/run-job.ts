@@ -5,7 +5,7 @@ import type { CommandSurroundings } from './command.js'
 import { followJob } from './follow-job.js'
 
 /** What the options of `addJobOptions` come to. */
-interface JobOptions {
+export interface JobOptions {
   /** False for `--no-wait`. */
   readonly wait: boolean
   readonly json?: true | undefined

@@ -1,10 +1,9 @@
 import type { Command } from '@commander-js/extra-typings'
 import type { ClaimFacts, HeldFileFacts, ImageDetails, PinFacts } from '../mirror/operations/image-answers.js'
 import { formatAgo, formatSize, formatTime } from './amounts.js'
-import { ApiClient } from './api-client.js'
+import { addDirectoryOptions, askOrRead } from './ask-or-read.js'
 import type { CommandSurroundings } from './command.js'
 import { formatFacts } from './facts.js'
-import { addMirrorOptions } from './mirror-options.js'
 import { readUuid } from './read-arguments.js'
 
 const EXAMPLES = `
@@ -21,17 +20,25 @@ export function registerShow(program: Command, surroundings: CommandSurroundings
     .option('-m, --manifest', 'print its manifest, as clients get it')
     .option('-j, --json', 'print JSON, whole, for programs')
     .addHelpText('after', EXAMPLES)
-  addMirrorOptions(command).action(async (text, options) => {
+  addDirectoryOptions(command).action(async (text, options) => {
     const uuid = readUuid(text)
-    const mirror = await ApiClient.open(options, surroundings)
-    const image = await mirror.get<ImageDetails>(`/api/images/${uuid}`)
+    const { image, knowsReads } = await askOrRead<Shown>(options, surroundings, {
+      ask: async (mirror) => ({ image: await mirror.get(`/api/images/${uuid}`), knowsReads: true }),
+      read: async ({ images }) => ({ image: await images.show(uuid, surroundings.stop), knowsReads: false }),
+    })
     if (options.manifest) surroundings.write(`${JSON.stringify(image.manifest, null, 2)}\n`)
     else if (options.json) surroundings.write(`${JSON.stringify(image, null, 2)}\n`)
-    else surroundings.write(describe(image, surroundings.terminal?.columns()))
+    else surroundings.write(describe({ image, knowsReads }, surroundings.terminal?.columns()))
   })
 }
 
-function describe(image: ImageDetails, columns: number | undefined): string {
+interface Shown {
+  readonly image: ImageDetails
+  /** A data directory does not say when anybody read a file last. */
+  readonly knowsReads: boolean
+}
+
+function describe({ image, knowsReads }: Shown, columns: number | undefined): string {
   const { manifest } = image
   const facts: (readonly [string, string | readonly string[]])[] = [
     ['uuid', image.uuid],
@@ -42,7 +49,9 @@ function describe(image: ImageDetails, columns: number | undefined): string {
     ['origin', image.origin ?? 'none'],
     ['size', formatSize(image.sizeBytes)],
     ['held', image.heldSinceMs === null ? 'no' : `since ${formatTime(image.heldSinceMs)}, as ${image.upstream} has it`],
-    ...(image.isHeld ? [['read', image.lastReadMs === null ? 'never' : formatAgo(image.lastReadMs)] as const] : []),
+    ...(image.isHeld && knowsReads
+      ? [['read', image.lastReadMs === null ? 'never' : formatAgo(image.lastReadMs)] as const]
+      : []),
     ['pinned', image.pins.length === 0 ? 'no' : image.pins.map(describePin)],
     ...image.files.flatMap(factsOfFile),
     ['upstreams', image.claims.length === 0 ? 'none' : image.claims.map(describeClaim)],

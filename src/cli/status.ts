@@ -1,9 +1,9 @@
 import type { Command } from '@commander-js/extra-typings'
+import type { RestingStatus } from '../mirror/operations/resting-images.js'
 import { formatAgo, formatSize } from './amounts.js'
-import { ApiClient } from './api-client.js'
+import { addDirectoryOptions, askOrRead } from './ask-or-read.js'
 import type { CommandSurroundings } from './command.js'
 import { countOf, formatFacts } from './facts.js'
-import { addMirrorOptions } from './mirror-options.js'
 import { getStatus, type OperatorStatus } from './operator-status.js'
 
 const EXAMPLES = `
@@ -17,12 +17,43 @@ export function registerStatus(program: Command, surroundings: CommandSurroundin
     .description('what the mirror holds, what is under way, and what is wrong')
     .option('-j, --json', 'print JSON, whole, for programs')
     .addHelpText('after', EXAMPLES)
-  addMirrorOptions(command).action(async (options) => {
-    const mirror = await ApiClient.open(options, surroundings)
-    const status = await getStatus(mirror)
-    if (options.json) surroundings.write(`${JSON.stringify(status, null, 2)}\n`)
-    else surroundings.write(describe(status, mirror.url, surroundings.terminal?.columns()))
+  addDirectoryOptions(command).action(async (options) => {
+    const columns = surroundings.terminal?.columns()
+    const { status, words } = await askOrRead<{ status: object; words: string }>(options, surroundings, {
+      ask: async (mirror) => {
+        const status = await getStatus(mirror)
+        return { status, words: describe(status, mirror.url, columns) }
+      },
+      read: async (data) => {
+        const status = data.status()
+        return { status, words: describeResting(status, columns) }
+      },
+    })
+    surroundings.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : words)
   })
+}
+
+/** Of a data directory that no mirror was asked about. */
+function describeResting(status: RestingStatus, columns: number | undefined): string {
+  const { arePinsDamaged, conflicts, damagedRecords, lost, upstreams } = status
+  const heard = upstreams.map(
+    ({ lastHeardMs, name }) => `${name}, ${lastHeardMs === null ? 'never heard' : `heard ${formatAgo(lastHeardMs)}`}`,
+  )
+  return formatFacts(
+    [
+      ['mirror', 'not asked'],
+      ['directory', status.dataDirectory],
+      ['images', `${status.imagesHeld} held of ${status.imagesKnown} known, ${status.imagesPinned} of them pinned`],
+      ['kept', `${formatSize(status.bytesKept)} in ${countOf(status.blobsKept, 'file')}`],
+      ['upstreams', heard.length === 0 ? 'none' : heard],
+      ['conflicts', conflicts === 0 ? 'none' : `${conflicts}, where upstreams disagree`],
+      ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')} of held images`],
+      ...(damagedRecords.length > 0 || arePinsDamaged
+        ? [['damaged', [...damagedRecords.map(({ path }) => path), ...(arePinsDamaged ? ['the pins'] : [])]] as const]
+        : []),
+    ],
+    columns,
+  )
 }
 
 function describe(status: OperatorStatus, url: string, columns: number | undefined): string {

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Config } from '../config.js'
 import type { LedgerReader } from '../mirror/operations/auditing.js'
 import type { ReloadAnswer } from '../mirror/operations/reload-answer.js'
+import type { RestingImages } from '../mirror/operations/resting-images.js'
 import type { Log } from '../parts/log.js'
 
 export interface AssembleOptions {
@@ -48,6 +49,12 @@ export interface Terminal {
   readonly columns: () => number
 }
 
+/** A data directory, and the configuration of the mirror that it is of, where that is known. */
+export interface DataPlace {
+  readonly directory: string
+  readonly config: Config | undefined
+}
+
 /** What a command needs of the world outside. `main.ts` takes it from the process, a test makes its own. */
 export interface Surroundings {
   readonly version: string
@@ -68,5 +75,7 @@ export interface Surroundings {
   readonly makeLog: (options: Config['log']) => Log & { setLevel?(level: Config['log']['level']): void }
   /** Reads the ledger in a data directory, whoever else uses it. */
   readonly openLedger?: (directory: string) => LedgerReader
+  /** Reads what is held in a data directory, whoever else uses it. The caller closes it. */
+  readonly openData?: (place: DataPlace) => Promise<RestingImages>
   readonly assemble: (options: AssembleOptions) => Promise<Running>
 }

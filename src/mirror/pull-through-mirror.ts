@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { isMirrorError, MirrorError } from '../errors.js'
 import { ancestryOf } from '../images/ancestry.js'
 import type { Claim } from '../images/claim.js'
-import { DIGEST_ALGORITHMS, strongestDigest } from '../images/digest.js'
+import { strongestDigest } from '../images/digest.js'
 import { type LayerCompression, SNIFF_BYTES, sniffCompression } from '../images/docker/sniff-compression.js'
 import type { ListQuery } from '../images/list-query.js'
 import type { ImageFile, Manifest } from '../images/manifest.js'
@@ -28,6 +28,7 @@ import { Inquiries } from './inquiries.js'
 import { Jobs } from './jobs.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
 import { keptFiles, Ledger } from './ledger.js'
+import { measuredManifest } from './measured-manifest.js'
 import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
 import { Adoption } from './operations/adoption.js'
@@ -768,14 +769,8 @@ export class PullThroughMirror implements Mirror {
   }
 
   /** Its manifest with all that was measured of its files. What is lost since is known as it was declared. */
-  #measured({ manifest, files }: HeldImage): Manifest {
-    const measure = (file: ImageFile, index: number): ImageFile => {
-      const sha256 = files[index]?.sha256
-      const blob = sha256 && this.#options.store.blobs.find({ algorithm: 'sha256', hex: sha256 }, file.sizeBytes)
-      if (!blob) return file
-      return { ...file, digests: DIGEST_ALGORITHMS.map((algorithm) => ({ algorithm, hex: blob[algorithm] })) }
-    }
-    return { ...manifest, files: manifest.files.map(measure) }
+  #measured(image: HeldImage): Manifest {
+    return measuredManifest(image, (digest, sizeBytes) => this.#options.store.blobs.find(digest, sizeBytes))
   }
 
   /** The kept blob that is this file, if any. What was held once is known by its sha256, anything else by its claim. */

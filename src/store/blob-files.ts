@@ -37,6 +37,14 @@ export class BlobFiles {
     return new BlobFiles(root, partial, fileSystem)
   }
 
+  /** Where a data directory has its blobs already, to be read only. */
+  static toRead(
+    root: string,
+    fileSystem: FileSystem,
+  ): Pick<BlobFiles, 'describe' | 'pathOf' | 'readFingerprint' | 'shelves'> {
+    return new BlobFiles(root, join(root, 'partial'), fileSystem)
+  }
+
   private constructor(root: string, partial: string, fileSystem: FileSystem) {
     this.#root = root
     this.#partial = partial

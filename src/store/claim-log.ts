@@ -12,7 +12,8 @@ import { ensureDirectory } from './whole-files.js'
 
 /** Names come from the configuration, which checks them; they become file names here, so we look again. */
 const UPSTREAM_NAME = /^[a-z0-9][a-z0-9._-]{0,99}$/
-const FILE_NAME = /^([a-z0-9][a-z0-9._-]{0,99})\.jsonl$/
+/** Of the file with the claims of one upstream. */
+export const CLAIMS_FILE_NAME = /^([a-z0-9][a-z0-9._-]{0,99})\.jsonl$/
 
 /** One append-only file per upstream. What upstreams claim that are no longer configured stays, and is told. */
 export class ClaimLog implements ClaimStore {
@@ -114,7 +115,7 @@ export class ClaimLog implements ClaimStore {
     let damagedLines = 0
     const reader = new ClaimLineReader()
     for (const name of (await this.#fileSystem.list(this.#directory)).sort()) {
-      const upstream = FILE_NAME.exec(name)?.[1]
+      const upstream = CLAIMS_FILE_NAME.exec(name)?.[1]
       if (upstream === undefined) {
         this.#log.warn({ path: join(this.#directory, name) }, 'this is no file of claims, and left alone')
         continue

@@ -175,6 +175,22 @@ async function refusalToWrite(directory: string, fileSystem: FileSystem): Promis
   }
 }
 
+/**
+ * Looks whether a directory is one of ours, and of a format that this release knows.
+ * @throws MirrorError STORE_UNUSABLE when it is not, STORE_BROKEN when it cannot be read.
+ */
+export async function checkDataDirectory(path: string, fileSystem: FileSystem): Promise<void> {
+  const ours = MIGRATIONS.length + 1
+  let found: number | undefined
+  try {
+    found = await readFormat(fileSystem, path)
+  } catch (cause) {
+    if (!hasCode(cause, 'ENOENT', 'ENOTDIR')) throw storeFailure(`cannot read data directory ${path}`, cause)
+  }
+  if (found === undefined) throw new MirrorError('STORE_UNUSABLE', `there is no data directory ${path}`)
+  if (found > ours) throw isNewer(path, found, ours)
+}
+
 /** The format version that was written, or `undefined` for a directory that is still empty. */
 async function readFormat(fileSystem: FileSystem, path: string): Promise<number | undefined> {
   const text = (await readWhole(fileSystem, join(path, 'FORMAT'), 1024))?.toString('utf8')
@@ -219,16 +235,18 @@ async function bringUpToDate(
 
   const found = await readFormat(fileSystem, path)
   if (found === undefined) return writeFormat(ours)
-  if (found > ours) {
-    throw new MirrorError(
-      'STORE_UNUSABLE',
-      `data directory ${path} has format ${found}, written by a newer release; this one knows formats up to ${ours}`,
-    )
-  }
+  if (found > ours) throw isNewer(path, found, ours)
   for (let version = found; version < ours; version++) {
     log.info({ directory: path, from: version, to: version + 1 }, 'bringing the data directory to a newer format')
     await migrations[version - 1]!(path, fileSystem)
     // Written after each step, so that a crash repeats one step and not all of them.
     await writeFormat(version + 1)
   }
+}
+
+function isNewer(path: string, found: number, ours: number): MirrorError {
+  return new MirrorError(
+    'STORE_UNUSABLE',
+    `data directory ${path} has format ${found}, written by a newer release; this one knows formats up to ${ours}`,
+  )
 }

@@ -42,17 +42,9 @@ export class DiskImageStore implements ImageStore {
     const store = new DiskImageStore(directory, options)
     try {
       await ensureDirectory(fileSystem, directory)
-      const names = await fileSystem.list(directory)
-      await forEachConcurrently(names, READS_AT_A_TIME, async (name) => {
-        const image = await store.#read(name).catch((error: unknown) => {
-          log.error({ path: join(directory, name), err: error }, 'the file of an image cannot be read')
-          return undefined
-        })
-        if (image) return void store.#images.set(image.manifest.uuid, image)
-        const uuid = uuidOf(name)
-        if (uuid) store.#damaged.set(uuid, { uuid, path: join(directory, name) })
-        log.error({ path: join(directory, name) }, 'the file of an image is damaged; the image counts as not held')
-      })
+      const { damaged, images } = await readImages(directory, { fileSystem, log })
+      for (const image of images) store.#images.set(image.manifest.uuid, image)
+      for (const record of damaged) store.#damaged.set(record.uuid, record)
     } catch (cause) {
       throw storeFailure(`cannot read the images in ${directory}`, cause)
     }
@@ -142,28 +134,49 @@ export class DiskImageStore implements ImageStore {
     if (!known && !isThere) return undefined
     // Told of already, and for an operator to look at where it is: what it says may be all that is known of the image.
     if (!known && uuid && this.#damaged.has(uuid)) return undefined
-    const found = isThere ? await this.#read(name).catch(() => undefined) : undefined
+    const found = isThere ? await readImage(this.#fileSystem, this.#directory, name).catch(() => undefined) : undefined
     if (known && found && isDeepStrictEqual(toRest(found), toRest(known))) return undefined
     const complaint = isThere ? 'it is not as it was written' : 'it has vanished'
     if (isThere) await setFileAside(this.#places, path, { complaint })
     if (known) await this.#write(known)
     return { kind: 'image', path, complaint, isMended: known !== undefined }
   }
+}
 
-  /** Answers `undefined` for what is not an image as we wrote it, under its own name. */
-  async #read(name: string): Promise<HeldImage | undefined> {
+/** Every image in `images/`, and the files that are none any more. Only reads. */
+export async function readImages(
+  directory: string,
+  { fileSystem, log }: { fileSystem: FileSystem; log: Log },
+): Promise<{ readonly images: readonly HeldImage[]; readonly damaged: readonly DamagedRecord[] }> {
+  const images: HeldImage[] = []
+  const damaged: DamagedRecord[] = []
+  await forEachConcurrently(await fileSystem.list(directory), READS_AT_A_TIME, async (name) => {
+    const path = join(directory, name)
+    const image = await readImage(fileSystem, directory, name).catch((error: unknown) => {
+      log.error({ path, err: error }, 'the file of an image cannot be read')
+      return undefined
+    })
+    if (image) return void images.push(image)
     const uuid = uuidOf(name)
-    if (!uuid) return undefined
-    const text = await readWhole(this.#fileSystem, join(this.#directory, name), FILE_LIMIT_BYTES)
-    const atRest = text && (openSealedJson(text) as ImageAtRest | undefined)
-    if (!atRest) return undefined
-    const { files, heldSinceMs, upstream, publication } = atRest
-    if (publication !== undefined && !isImageRecord(publication.record)) return undefined
-    // The record says more than the text that is served: by which flags the image is listed.
-    const manifest = publication ? manifestOfRecord(publication.record) : fromStored(atRest.manifest)
-    if (manifest.uuid !== uuid) return undefined
-    return { manifest, files, heldSinceMs, upstream, ...(publication && { publication }) }
-  }
+    if (uuid) damaged.push({ uuid, path })
+    log.error({ path }, 'the file of an image is damaged; the image counts as not held')
+  })
+  return { images, damaged }
+}
+
+/** Answers `undefined` for what is not an image as we wrote it, under its own name. */
+async function readImage(fileSystem: FileSystem, directory: string, name: string): Promise<HeldImage | undefined> {
+  const uuid = uuidOf(name)
+  if (!uuid) return undefined
+  const text = await readWhole(fileSystem, join(directory, name), FILE_LIMIT_BYTES)
+  const atRest = text && (openSealedJson(text) as ImageAtRest | undefined)
+  if (!atRest) return undefined
+  const { files, heldSinceMs, upstream, publication } = atRest
+  if (publication !== undefined && !isImageRecord(publication.record)) return undefined
+  // The record says more than the text that is served: by which flags the image is listed.
+  const manifest = publication ? manifestOfRecord(publication.record) : fromStored(atRest.manifest)
+  if (manifest.uuid !== uuid) return undefined
+  return { manifest, files, heldSinceMs, upstream, ...(publication && { publication }) }
 }
 
 function uuidOf(name: string): Uuid | undefined {

@@ -77,6 +77,21 @@ export class LineFile {
     }
   }
 
+  /** Gives `take` the lines, as `load` does, and leaves a torn end alone: somebody else may be writing it. */
+  async look(take: (line: Buffer | undefined, lengthBytes: number) => void): Promise<void> {
+    const file = await this.#openIfThere('read')
+    if (!file) return
+    try {
+      let beginBytes = 0
+      for await (const { bytes, endBytes } of readLines(file, this.#options.lineLimitBytes)) {
+        take(bytes, endBytes - beginBytes)
+        beginBytes = endBytes
+      }
+    } finally {
+      await file.close()
+    }
+  }
+
   /** Adds lines, each with its newline; durable when it resolves. After a failure nothing of them counts. */
   async append(lines: Iterable<Buffer>): Promise<void> {
     const file = await this.#openOrCreate()

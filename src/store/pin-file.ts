@@ -26,6 +26,12 @@ export class PinFile implements PinStore {
     return found?.pins ?? []
   }
 
+  /** As `load`, and leaves a damaged file where it is: its pins are `undefined`. */
+  async look(): Promise<readonly Pin[] | undefined> {
+    const found = await this.#file.look()
+    return found === 'damaged' ? undefined : (found?.pins ?? [])
+  }
+
   save(pins: readonly Pin[]): Promise<void> {
     return this.#file.save({ pins })
   }

@@ -26,13 +26,19 @@ export class SealedFile<Content extends object> {
    * Rejects with what the disk says.
    */
   async load(onDamage: (aside: string) => void): Promise<Content | undefined> {
+    const found = await this.look()
+    if (found !== 'damaged') return found
+    onDamage(await setFileAside(this.#options, this.#options.path, { complaint: 'it is not as we wrote it' }))
+    return undefined
+  }
+
+  /** As `load`, and leaves a damaged file where it is. */
+  async look(): Promise<Content | 'damaged' | undefined> {
     const { fileSystem, limitBytes, path } = this.#options
     const text = await readWhole(fileSystem, path, limitBytes)
     if (!text) return undefined
     // The seal says that we wrote it and nobody changed it: its form needs no further look.
-    const found = openSealedJson(text) as Content | undefined
-    if (!found) onDamage(await setFileAside(this.#options, path, { complaint: 'it is not as we wrote it' }))
-    return found
+    return (openSealedJson(text) as Content | undefined) ?? 'damaged'
   }
 
   /** Durable when it resolves. @throws MirrorError STORE_FULL, STORE_BROKEN; what was saved before stands then. */

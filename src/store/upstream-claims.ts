@@ -51,12 +51,20 @@ export class UpstreamClaims {
 
   /** Reads the file back, if there is one, and cuts off a torn end. Answers how many lines could not be read, that one included. */
   async load(reader: ClaimLineReader): Promise<number> {
-    const { cutOffBytes, damagedLines } = await this.#file.load((bytes, lengthBytes) => {
-      const line = bytes && reader.read(bytes, this.#options.upstream)
-      if (line) this.#apply(line, lengthBytes)
-      return line !== undefined
-    })
+    const { cutOffBytes, damagedLines } = await this.#file.load((...line) => this.#take(reader, ...line))
     return damagedLines + (cutOffBytes > 0 ? 1 : 0)
+  }
+
+  /** As `load`, for whoever only reads: a torn end stays, and nothing can be recorded afterwards. */
+  async look(reader: ClaimLineReader): Promise<void> {
+    await this.#file.look((...line) => this.#take(reader, ...line))
+  }
+
+  /** Answers false for a line that cannot be read. */
+  #take(reader: ClaimLineReader, bytes: Buffer | undefined, lengthBytes: number): boolean {
+    const line = bytes && reader.read(bytes, this.#options.upstream)
+    if (line) this.#apply(line, lengthBytes)
+    return line !== undefined
   }
 
   /** Durable when it resolves. After a failure nothing of it counts. */

@@ -9,6 +9,7 @@ import { openMirror, type RunningMirror } from '../support/running-mirror.js'
 import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 import type { TestServer } from '../support/upstreams/serve.js'
 import { runCommand, type Said } from './run-command.js'
+import { inOrder, normalise, screenOf } from './screens.js'
 
 const BASE = '11111111-1111-4111-8111-111111111111'
 const APP = '22222222-2222-4222-8222-222222222222'
@@ -42,37 +43,6 @@ const IMAGES = [
     bytesOf(3, 2_000_000),
   ),
 ]
-
-/** What differs from run to run: urls, times, durations, jobs and paths. */
-function normalise(text: string): string {
-  const normal = text
-    .replace(/http:\/\/127\.0\.0\.1:\d+/g, 'http://HOST')
-    .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z/g, 'TIME')
-    .replace(/(?:\d+[dhms] ?)+ ago|\bnow\b/g, 'AGO')
-    .replace(/\bin \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, 'in DURATION')
-    .replace(/\b\d+ms\b/g, 'DURATION')
-    .replace(/\b(?!1{8}|2{8}|3{8}|9{8})[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'JOB')
-  // What was longer or shorter has moved what stands beside it.
-  return normal !== text && /^[A-Z]+ {2,}[A-Z]/.test(text) ? normal.replace(/ {3,}/g, '  ') : normal
-}
-
-/** Files that are fetched at once end in any order. */
-function inOrder(screen: string): string {
-  const lines = screen.split('\n')
-  const ended = lines.filter((line) => /^done {2,}/.test(line)).toSorted()
-  return lines.map((line) => (/^done {2,}/.test(line) ? ended.shift() : line)).join('\n')
-}
-
-/** What stays on a terminal of what was drawn there: each drawing erases the one before it. */
-function screenOf(out: string): string {
-  const lines: string[] = []
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal obeys
-  for (const [index, part] of out.split(/\r\u001b\[(\d+)A\u001b\[J/).entries()) {
-    if (index % 2 === 1) lines.splice(-Number(part))
-    else lines.push(...part.split('\n').slice(0, -1))
-  }
-  return lines.map((line) => `${line}\n`).join('')
-}
 
 describe('a command', () => {
   let upstream: TestServer

@@ -5,16 +5,15 @@ import { type Filter, matchesFilter } from '../../images/filter.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import type { JsonObject } from '../../parts/json-object.js'
-import type { BlobRef } from '../../store/blob-store.js'
-import type { Store } from '../../store/store.js'
+import type { BlobRef, BlobStore } from '../../store/blob-store.js'
 import type { Catalogue } from '../catalogue.js'
 import type { AncestryAnswer, ClaimFacts, HeldFileFacts, ImageDetails, ImageRow, Page } from './image-answers.js'
 import type { Pins } from './pins.js'
 
 export interface KnownImagesOptions {
-  readonly store: Store
+  readonly store: { readonly blobs: Pick<BlobStore, 'lastUsedMs'> }
   readonly catalogue: Catalogue
-  readonly pins: Pins
+  readonly pins: Pick<Pins, 'isPinned' | 'of'>
   readonly maxAncestry: number
   /** What we have of an image, asked of upstreams if need be. */
   readonly find: (uuid: Uuid, signal: AbortSignal) => Promise<Manifest | undefined>

@@ -64,13 +64,9 @@ export class Pins {
 
   /** All that keep this image. */
   of(manifest: Manifest): readonly PinFacts[] {
-    const own = this.#pins.get(manifest.uuid)
-    const configured = this.#options.configured.filter((pin) => matchesFilter(pin, manifest))
-    return [
-      ...(own ? [{ by: own.by, reason: own.reason ?? null, sinceMs: own.sinceMs }] : []),
-      ...(this.#passing.get(manifest.uuid) ?? []).map(({ by, text }) => ({ by, reason: text, sinceMs: null })),
-      ...configured.map(({ text }) => ({ by: 'configuration', reason: text, sinceMs: null })),
-    ]
+    const { uuid } = manifest
+    const { configured } = this.#options
+    return pinFactsOf(manifest, { own: this.#pins.get(uuid), passing: this.#passing.get(uuid) ?? [], configured })
   }
 
   /** Those that operators have set, oldest first. */
@@ -124,4 +120,21 @@ export class Pins {
       tell()
     })
   }
+}
+
+export interface PinsOfImage {
+  /** What an operator said of it. */
+  readonly own: Pin | undefined
+  readonly passing: readonly ImagePin[]
+  readonly configured: readonly Filter[]
+}
+
+/** All that keep an image. */
+export function pinFactsOf(manifest: Manifest, { own, passing, configured }: PinsOfImage): readonly PinFacts[] {
+  const matching = configured.filter((pin) => matchesFilter(pin, manifest))
+  return [
+    ...(own ? [{ by: own.by, reason: own.reason ?? null, sinceMs: own.sinceMs }] : []),
+    ...passing.map(({ by, text }) => ({ by, reason: text, sinceMs: null })),
+    ...matching.map(({ text }) => ({ by: 'configuration', reason: text, sinceMs: null })),
+  ]
 }
