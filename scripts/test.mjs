@@ -18,6 +18,7 @@ const PROGRAMS = {
   'docker-registry': 'docker-registry',
   skopeo: 'skopeo',
   zstd: 'zstd',
+  minisign: 'minisign',
 }
 
 /** What all tests together may leave lying about at one moment. */

@@ -19,12 +19,15 @@ export type Want =
 export interface Inventory {
   readonly site: string
   readonly atMs: number
-  /** The name of the key that signed it; `undefined` when nobody did. */
+  /** The name of the key that signed it, or that it claims to be signed with; `undefined` when nobody did. */
   readonly key: string | undefined
+  /** Whether we trust that key, and it has signed this. */
+  readonly isTrusted: boolean
   /** SHA-256 of its text without the signature. */
   readonly sha256: string
   /** Whether this image is held there with exactly these files. */
   hasImage(uuid: Uuid, sha256s: readonly string[]): boolean
+  /** Of files that belong to none of these images: what those have is for whoever knows them to say. */
   hasFile(sha256: string): boolean
   /** What is there of a file that is not whole; ascending, without overlap. */
   partsOf(sha256: string, sizeBytes: number): readonly ByteRange[]

@@ -29,7 +29,7 @@ export function minisignKeyOf(secret: KeyObject): MinisignSigner {
 
 /** As minisign prints it: the bytes backwards. */
 export function minisignKeyName({ id }: MinisignKey): string {
-  return Buffer.from(id).reverse().toString('hex').toUpperCase()
+  return nameOf(id)
 }
 
 /** The content of a `.pub` file. */
@@ -48,7 +48,7 @@ export function parseMinisignKey(text: string): MinisignKey | undefined {
 }
 
 /** The content of a `.minisig` file. @param comment one line, which is signed too. */
-export function minisign(signer: MinisignSigner, text: string, comment: string): string {
+export function minisign(signer: MinisignSigner, text: string | Uint8Array, comment: string): string {
   const signature = sign(null, blake2b(text), signer.secret)
   const global = sign(null, Buffer.concat([signature, Buffer.from(comment)]), signer.secret)
   const bytes = Buffer.concat([Buffer.from(PREHASHED), signer.id, signature])
@@ -60,8 +60,14 @@ export function minisign(signer: MinisignSigner, text: string, comment: string):
   ].join('\n')
 }
 
+/** The name of the key that a `.minisig` file claims to be made with; `undefined` for anything else. */
+export function minisignSignerName(signature: string): string | undefined {
+  const bytes = Buffer.from(signature.split('\n', 2)[1] ?? '', 'base64')
+  return bytes.length === 74 ? nameOf(bytes.subarray(2, 10)) : undefined
+}
+
 /** Whether `signature`, the content of a `.minisig` file, is this key's of that text, trusted comment and all. */
-export function isMinisigned({ id, key }: MinisignKey, text: string, signature: string): boolean {
+export function isMinisigned({ id, key }: MinisignKey, text: string | Uint8Array, signature: string): boolean {
   const [, line = '', comment = '', global = ''] = signature.split('\n')
   const bytes = Buffer.from(line, 'base64')
   if (bytes.length !== 74 || !comment.startsWith('trusted comment: ') || !bytes.subarray(2, 10).equals(id)) return false
@@ -73,10 +79,14 @@ export function isMinisigned({ id, key }: MinisignKey, text: string, signature: 
   return isOfText && verify(null, said, key, Buffer.from(global, 'base64'))
 }
 
+function nameOf(id: Uint8Array): string {
+  return Buffer.from(id).reverse().toString('hex').toUpperCase()
+}
+
 function rawKey(key: KeyObject): Buffer {
   return key.export({ format: 'der', type: 'spki' }).subarray(DER_PREFIX.length)
 }
 
-function blake2b(text: string): Buffer {
+function blake2b(text: string | Uint8Array): Buffer {
   return createHash('blake2b512').update(text).digest()
 }

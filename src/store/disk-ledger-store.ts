@@ -8,7 +8,7 @@ import type { OpenedFile } from './file-system.js'
 import { headOf, LedgerFiles } from './ledger-files.js'
 import { formatLedgerLine, hashOfLine, NO_HASH, placeOfLine } from './ledger-line.js'
 import type { LedgerStore, SignedHead } from './ledger-store.js'
-import { openMirrorKey } from './mirror-key.js'
+import { MirrorKey } from './mirror-key.js'
 import { storeFailure } from './store-failure.js'
 import { ensureDirectory, writeFully, writeWhole } from './whole-files.js'
 
@@ -25,6 +25,8 @@ const WAITING_LIMIT_BYTES = 32 * 1024 * 1024
 
 export interface DiskLedgerOptions extends Places {
   readonly log: Log
+  /** What heads are signed with; without it, the one of this data directory, for tests. */
+  readonly key?: MirrorKey
   /** The clock, in milliseconds since 1970. */
   readonly now: () => number
   /** For tests. */
@@ -55,6 +57,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   #timer: NodeJS.Timeout | undefined
   #isFailing = false
   #isClosed = false
+  readonly #mirrorKey: MirrorKey
   #key: MinisignSigner | undefined
   /** The entry that the last head stands in. */
   #headSeq = 0
@@ -74,6 +77,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   private constructor(options: DiskLedgerOptions) {
     super(options)
     this.#options = options
+    this.#mirrorKey = options.key ?? new MirrorKey(options)
     this.#directory = join(options.root, 'ledger')
   }
 
@@ -103,7 +107,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   async sign(): Promise<SignedHead> {
     const { fileSystem, now, partial } = this.#options
     try {
-      this.#key ??= await openMirrorKey(this.#options)
+      this.#key ??= await this.#mirrorKey.open()
       // Nothing but the last head has happened since: it says all there is to say.
       if (!this.#signed || this.#seq !== this.#headSeq) {
         const head = headOf(this.#seq, this.#hash, now(), this.#key)
@@ -208,7 +212,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
     // No entry without the key that is to sign for it: a crash before the first head would look like a key that was taken
     // away. If it cannot be made, what happened is written all the same, and `sign` tells why.
     if (this.#segment === 1 && this.#goodBytes === 0) {
-      this.#key ??= await openMirrorKey(this.#options).catch(() => undefined)
+      this.#key ??= await this.#mirrorKey.open().catch(() => undefined)
     }
     const file = await this.#openSegment()
     try {

@@ -11,6 +11,7 @@ import { DiskLedgerStore } from './disk-ledger-store.js'
 import { DiskRegistryStore } from './disk-registry-store.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
 import { foreignDirectory } from './foreign-directory.js'
+import { MirrorKey } from './mirror-key.js'
 import { PinFile } from './pin-file.js'
 import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
@@ -67,7 +68,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     })
     closers.push(() => data.close())
     const places = { root: data.path, partial: data.partial, fileSystem, log }
-    const ledger = await DiskLedgerStore.open({ ...places, now })
+    const key = new MirrorKey(places)
+    const ledger = await DiskLedgerStore.open({ ...places, key, now })
     closers.push(() => ledger.close())
     const blobs = await DiskBlobStore.open({
       ...places,
@@ -104,6 +106,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       unsettled,
       arrivals,
       foreign: foreignDirectory,
+      signer: () => key.signer(),
       complaints: () => data.complaints(),
       close: closeAll,
     }

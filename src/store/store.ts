@@ -9,6 +9,16 @@ import type { RegistryStore } from './registry-store.js'
 import type { ScrubStore } from './scrub-store.js'
 import type { UnsettledStore } from './unsettled-store.js'
 
+/** Signs for this mirror, with the key in `keys/mirror.key`. */
+export interface Signer {
+  /** The name of the key, 16 hex digits. */
+  readonly key: string
+  /** The content of its `.pub` file. */
+  readonly publicKey: string
+  /** The content of a `.minisig` file. @param comment one line, which is signed too. */
+  sign(text: string | Uint8Array, comment: string): string
+}
+
 /** Everything we keep, in one data directory that one process owns. */
 export interface Store {
   readonly blobs: BlobStore
@@ -26,6 +36,8 @@ export interface Store {
   readonly arrivals: ArrivalStore
   /** What is not ours. */
   readonly foreign: ForeignStore
+  /** Signs for this mirror; its key is made where there is none yet. @throws MirrorError STORE_BROKEN, STORE_FULL. */
+  signer(): Promise<Signer>
   /**
    * Why the data directory cannot be used as it is now, for operators; empty when it can. A full disk is no reason: what is held
    * is served all the same.
