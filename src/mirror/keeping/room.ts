@@ -152,7 +152,7 @@ export class Room {
       if (!(await this.#letGoOfImage(uuid, [...freed.keys()]))) {
         throw new MirrorError('IMAGE_BUSY', `image ${uuid} is being read; try again in a while`)
       }
-      const freedBytes = [...freed.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0)
+      const freedBytes = sumOf(freed.values())
       const { counters, record } = this.#options
       this.#evictedBytes += freedBytes
       counters.evicted(freedBytes)
@@ -173,20 +173,20 @@ export class Room {
   }
 
   status(): RoomStatus {
-    const { images } = this.#takeStock(new Set(), undefined)
+    const { images, strays } = this.#takeStock(new Set(), undefined)
     const staying = stayingImages(images)
     const pinned = new Map<string, number>()
-    let keptBytes = 0
+    const evictable = new Map(strays.map(({ sha256, sizeBytes }) => [sha256, sizeBytes]))
     for (const { uuid, blobs } of images) {
-      if (staying.has(uuid)) for (const { sha256, sizeBytes } of blobs) pinned.set(sha256, sizeBytes)
+      const those = staying.has(uuid) ? pinned : evictable
+      for (const { sha256, sizeBytes } of blobs) those.set(sha256, sizeBytes)
     }
-    for (const { sizeBytes } of this.#options.store.blobs.all()) keptBytes += sizeBytes
-    const pinnedBytes = [...pinned.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0)
+    for (const sha256 of pinned.keys()) evictable.delete(sha256)
     return {
       quotaBytes: this.#quotaBytes,
       usedBytes: this.#usedBytes(),
-      pinnedBytes,
-      evictableBytes: keptBytes - pinnedBytes,
+      pinnedBytes: sumOf(pinned.values()),
+      evictableBytes: sumOf(evictable.values()),
       evictedBytes: this.#evictedBytes,
     }
   }
@@ -202,7 +202,8 @@ export class Room {
     const overDiskBytes = sizeBytes - (await this.#options.store.blobs.freeBytes())
     const shortBytes = Math.max(overDiskBytes, await this.#overQuotaBytes(sizeBytes))
     if (shortBytes <= 0) return true
-    const mayFreeBytes = sumOf(planEviction(this.#takeStock(new Set(), own), shortBytes))
+    const plan = planEviction(this.#takeStock(new Set(), own), shortBytes)
+    const mayFreeBytes = sumOf(plan.map((departure) => departure.sizeBytes))
     return mayFreeBytes >= shortBytes && (await this.#free(shortBytes, own))
   }
 
@@ -284,9 +285,9 @@ export class Room {
     return usedBytes
   }
 
-  /** @param busy uuids of images, and sha256 of strays, that cannot leave now. */
+  /** What is kept, as far as it may leave. @param busy uuids of images, and sha256 of strays, that cannot leave now. */
   #takeStock(busy: ReadonlySet<Uuid | string>, own: SuspendedBlob | undefined): Kept {
-    const { blobs } = this.#options.store
+    const { blobs, images: records } = this.#options.store
     const unknown = new Map<string, BlobRef>()
     for (const ref of blobs.all()) unknown.set(ref.sha256, ref)
     const awaited = this.#awaited()
@@ -294,6 +295,8 @@ export class Room {
     const dockerUses = unknown.size > 0 ? this.#dockerUses() : new Map<string, number>()
     const strays = [...unknown.values()]
       .filter(({ sha256 }) => !busy.has(sha256) && !awaited.sha256s.has(sha256))
+      // Nobody knows which files an image has whose record cannot be read: any that seems to be nobody's may be one of them.
+      .filter(({ sha256 }) => records.damaged().length === 0 || dockerUses.has(sha256))
       .map(({ sha256, sizeBytes }) => ({
         sha256,
         sizeBytes,
@@ -387,6 +390,8 @@ function isSameFile(a: ExpectedBlob, b: ExpectedBlob): boolean {
   return formatDigest(digestOfA) === formatDigest(digestOfB)
 }
 
-function sumOf(departures: readonly Departure[]): number {
-  return departures.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+function sumOf(sizes: Iterable<number>): number {
+  let sumBytes = 0
+  for (const sizeBytes of sizes) sumBytes += sizeBytes
+  return sumBytes
 }

@@ -113,4 +113,23 @@ describe('an image of ours whose record is damaged', () => {
     await rig.reopen()
     expect(rig.blobs()).toEqual([])
   })
+
+  it('leaves its file where it is, however much room others want', async () => {
+    const room = { quotaBytes: async () => 5000, pins: [], scrub: undefined, verifyOnRead: 'always' } as const
+    const rig = await makePublishingRig({ keeping: room })
+    const bytes = randomBytes(3000)
+    await rig.publish(uuid(1), bytes)
+    const path = join(rig.directory, 'images', `${uuid(1)}.json`)
+    const good = await fs.readFile(path)
+    await rig.close()
+    await fs.writeFile(path, good.subarray(0, 100))
+    await rig.reopen()
+    await expect(rig.publish(uuid(2), randomBytes(3000))).rejects.toMatchObject({ code: 'STORE_FULL' })
+    expect(rig.blobs()).toEqual([hexOf(bytes)])
+    expect(rig.mirror.status().keeping.room).toMatchObject({ usedBytes: 3000, evictableBytes: 0 })
+    await rig.close()
+    await fs.writeFile(path, good)
+    await rig.reopen()
+    expect((await rig.read(uuid(1))).equals(bytes)).toBe(true)
+  })
 })
