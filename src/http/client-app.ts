@@ -44,7 +44,7 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   const router = new Router<RequestState>({ strict: true, sensitive: true })
   router.get('/', async (context) => {
     context.state.route = '/'
-    await authenticator.visitor(context)
+    await authenticator.reader(context)
     await frontPage(context, version, address)
   })
   addImgapiRoutes(router, { authenticator, bodies, mirror, pid, version })

@@ -224,6 +224,17 @@ describe.skipIf(reason !== undefined)(`clients of Docker registries${reason ? ` 
     await own.close()
   })
 
+  it('an open mirror wants nobody, but tells who logs in with a wrong password', async () => {
+    const mirror = await start({ publish: { users: [{ name: 'alice', passwordHash: HASH_OF_GEHEIM }] } })
+    for (const path of ['/v2/', '/v2/library/plain/manifests/latest', `/v2/library/plain/blobs/${base.digest}`]) {
+      expect((await get(mirror, path)).status).toBe(200)
+      expect((await get(mirror, path, basic('alice', 'geheim'))).status).toBe(200)
+      const refused = await get(mirror, path, basic('alice', 'wrong'))
+      expect([path, refused.status]).toEqual([path, 401])
+      expect(await refused.json()).toMatchObject({ errors: [{ code: 'UNAUTHORIZED' }] })
+    }
+  })
+
   it('a closed mirror wants a user, and skopeo is one', async () => {
     const mirror = await start({ read: 'users', publish: { users: [{ name: 'alice', passwordHash: HASH_OF_GEHEIM }] } })
     for (const path of ['/v2/', '/v2/_catalog', '/v2/library/plain/manifests/latest', '/v2/nowhere/tags/list']) {

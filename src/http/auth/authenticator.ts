@@ -26,18 +26,18 @@ export interface Authenticator {
   writer(context: Context): Promise<Principal>
 
   /**
-   * For reading. While reading is open, a proof is asked for only when it is not optional; but one that is given must be
-   * right all the same, as the reference demands, unless there are no users whom it could be compared with.
+   * For reading, in every protocol. While reading is open, no proof is asked for; but one that is given must be right all the same,
+   * as the reference demands, unless there are no users whom it could be compared with.
    * @throws Refusal 401, 429.
    */
-  reader(context: Context, options: { readonly isOptional: boolean }): Promise<Principal | undefined>
+  reader(context: Context): Promise<Principal | undefined>
 
   /**
-   * For files and icons, where the reference never looks at proofs: neither do we while everything is for everybody.
-   * Otherwise as an optional reader.
+   * For files and icons of images, where the reference never looks at proofs: neither do we while everything is for everybody.
+   * Otherwise as `reader`.
    * @throws Refusal 401, 429.
    */
-  visitor(context: Context): Promise<Principal | undefined>
+  fileReader(context: Context): Promise<Principal | undefined>
 
   /**
    * Reads the files of keys, passwords and tokens again. If one is wrong, everything stays as it was.

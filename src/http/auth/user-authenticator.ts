@@ -76,8 +76,8 @@ export class UserAuthenticator implements Authenticator {
     return user
   }
 
-  async reader(context: Context, { isOptional }: { readonly isOptional: boolean }): Promise<Principal | undefined> {
-    const isOpen = isOptional && this.#options.read === 'open'
+  async reader(context: Context): Promise<Principal | undefined> {
+    const isOpen = this.#options.read === 'open'
     // Whose source url has a name and a password in it sends them to everybody.
     const user = isOpen && this.#users.all.length === 0 ? undefined : await this.#identify(context)
     if (!user && !isOpen) throw this.#unauthorized()
@@ -85,13 +85,13 @@ export class UserAuthenticator implements Authenticator {
     return user
   }
 
-  async visitor(context: Context): Promise<Principal | undefined> {
+  async fileReader(context: Context): Promise<Principal | undefined> {
     const { hidesPrivate, read } = this.#options
     if (read === 'open' && !hidesPrivate) {
       this.#show(context, undefined)
       return undefined
     }
-    return await this.reader(context, { isOptional: true })
+    return await this.reader(context)
   }
 
   async reload(): Promise<void> {

@@ -47,10 +47,14 @@ export function addDsapiRoutes(router: Router<RequestState>, options: DsapiOptio
     list: settings.list,
     termsFor: (context) => ({ creatorName: settings.creatorName, baseUrl: address.of(context) }),
   }
-  const answer = (path: string, endpoint: (context: Context, datasets: Datasets) => Promise<void>) =>
+  const answer = (
+    path: string,
+    endpoint: (context: Context, datasets: Datasets) => Promise<void>,
+    who: 'reader' | 'fileReader' = 'reader',
+  ) =>
     router.get(path, async (context) => {
       context.state.route = path
-      await authenticator.visitor(context)
+      await authenticator[who](context)
       await endpoint(context, { ...datasets, mirror: mirrorSeenBy(mirror, context.state.viewer) })
     })
 
@@ -58,5 +62,5 @@ export function addDsapiRoutes(router: Router<RequestState>, options: DsapiOptio
   answer('/datasets/', listDatasets)
   answer('/datasets/:id', getDataset)
   answer('/datasets/:id/', getDataset)
-  answer('/datasets/:id/:path', getDatasetFile)
+  answer('/datasets/:id/:path', getDatasetFile, 'fileReader')
 }

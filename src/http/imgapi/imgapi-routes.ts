@@ -35,8 +35,8 @@ type ImageEndpoint = (context: Context, mirror: Mirror, uuid: Uuid) => Promise<v
 export function addImgapiRoutes(router: Router<RequestState>, options: ImgapiOptions): void {
   const { authenticator, bodies, mirror, pid, version } = options
   const identify = async (context: Context, asked: Asked) => {
-    if (asked === 'none') await authenticator.visitor(context)
-    else await authenticator.reader(context, { isOptional: true })
+    if (asked === 'none') await authenticator.fileReader(context)
+    else await authenticator.reader(context)
   }
   const answer = (path: string, endpoint: Endpoint) =>
     router.get(path, async (context) => {

@@ -36,8 +36,8 @@ export function answerRegistry(options: RegistryEndpointOptions): Koa.Middleware
         headers: { Allow: 'GET, HEAD' },
       })
     }
-    // As for files: a mirror that everybody may read asks nobody.
-    await authenticator.visitor(context)
+    // Of blobs too: whoever logs in with a wrong password is to be told, and /v2/ is where clients try it.
+    await authenticator.reader(context)
     const path = parseRegistryPath(context.path)
     context.state.route = ROUTES[path.kind]
     await answer(context, options, path)

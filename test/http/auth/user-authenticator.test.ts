@@ -199,14 +199,16 @@ describe('reading', () => {
   const WRONG = basic('alice', 'wrong')
   const RIGHT = basic('alice', 'geheim')
 
-  it('is open, but a proof that is given must be right, except for files', async () => {
+  it('is open, but a proof that is given must be right, whatever the protocol, except for files', async () => {
     const { ask } = await serve([ALICE])
-    for (const path of ['/images', IMAGE, HIDDEN, '/ping']) {
+    for (const path of ['/images', IMAGE, HIDDEN, '/ping', '/datasets', '/datasets/', `/datasets/${UUID}`, '/']) {
       expect((await ask(path)).status).toBe(200)
       expect((await ask(path, WRONG)).status).toBe(401)
       expect((await ask(path, RIGHT)).status).toBe(200)
     }
-    expect((await ask(`${IMAGE}/file`, WRONG)).status).toBe(200)
+    for (const path of [`${IMAGE}/file`, `${IMAGE}/chunks`, `/datasets/${UUID}/base-1.0.0.zfs.gz`]) {
+      expect((await ask(path, WRONG)).status, path).toBe(200)
+    }
   })
 
   it('ignores proofs where there are no users', async () => {

@@ -35,7 +35,7 @@ it('answers as sdc-imgapi with channels did, step by step', async () => {
     state.viewer = { isKnown: false, seesPrivate: true }
     return { name: 'builder' }
   }
-  const authenticator = { user: admit, writer: admit, reader: admit, visitor: admit }
+  const authenticator = { user: admit, writer: admit, reader: admit, fileReader: admit }
   const writing = { publishing: mirror.publishing, authenticator }
   const app = makeClientApp({ mirror, authenticator, writing, log, version: '1.2.3', serverName: 'testhost' } as never)
   const { url, close } = await listen('127.0.0.1:0', app.callback())
