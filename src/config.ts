@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path'
+import { checkTrustedKeys } from './config/check-trusted-keys.js'
 import { checkUserFiles } from './config/check-user-files.js'
 import { applyEnvironment } from './config/environment.js'
 import { checkAcross, explainIssues } from './config/explain.js'
@@ -74,6 +75,13 @@ export interface Config {
   readonly rate: RatePlan
   /** None: a mirror without channels. At most one is the default. */
   readonly channels: readonly { readonly name: string; readonly description: string; readonly isDefault: boolean }[]
+  readonly bundles: {
+    /** `undefined`: what the machine is called. */
+    readonly site: string | undefined
+    /** Contents of `.pub` files, as minisign writes them. */
+    readonly trustedKeys: readonly string[]
+    readonly wanted: Settings['bundles']['wanted']
+  }
   /** Order is precedence. */
   readonly upstreams: readonly UpstreamConfig[]
   readonly log: Settings['log']
@@ -163,6 +171,7 @@ export async function loadConfig({ path, text, environment, readFile }: ConfigSo
     ...checkAcross(data, (key) => defaultOf(settingsSchema.shape[key as keyof typeof settingsSchema.shape])),
     ...files.problems,
     ...checkUserFiles(data, files.contents),
+    ...checkTrustedKeys(data, files.contents),
   ]
   if (parsed.data && problems.length === 0 && complaints.length === 0) {
     return deepFreeze(makeConfig(path, parsed.data, files.contents, withoutHashes(withDefaults(settingsSchema, data))))
@@ -325,6 +334,13 @@ function makeConfig(
     maxAncestry: settings.maxAncestry,
     rate: settings.rate,
     channels: settings.channels.map(({ default: isDefault, ...channel }) => ({ ...channel, isDefault })),
+    bundles: {
+      site: settings.bundles.site,
+      trustedKeys: settings.bundles.trustedKeys.flatMap(
+        (_file, index) => contents.get(`bundles.trustedKeys[${index}]`) ?? [],
+      ),
+      wanted: settings.bundles.wanted,
+    },
     upstreams,
     log: settings.log,
     limits: {

@@ -1,3 +1,4 @@
+import { formatWant } from '../images/bundle/want.js'
 import { formatBase32 } from '../parts/base32.js'
 import { type CheckedLine, formatCheckedLines } from './checked-lines.js'
 import type { ByteRange, Want } from './inventory.js'
@@ -64,12 +65,6 @@ function contentsOf({ atMs, files, images, key, parts, salt, site, wants }: Held
     { kind: 'salt', content: saltWord },
   ]
   return [...head, { kind: 'lines', content: String(head.length + 1 + body.length) }, ...body]
-}
-
-function formatWant(want: Want): string {
-  if (want.kind === 'image') return `image ${want.uuid}`
-  const which = want.latest === undefined ? 'all' : `newest ${want.latest}`
-  return `${which} of ${want.filters.join(' ')}`.trimEnd()
 }
 
 function wordLines(kind: string, words: readonly string[]): CheckedLine[] {

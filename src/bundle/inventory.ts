@@ -1,16 +1,13 @@
+import type { Want } from '../images/bundle/want.js'
 import type { Uuid } from '../images/uuid.js'
+
+export type { Want } from '../images/bundle/want.js'
 
 /** Bytes [startBytes, endBytes) of a file. */
 export interface ByteRange {
   readonly startBytes: number
   readonly endBytes: number
 }
-
-/** What somebody at the other side wants, whether they have some of it or not. */
-export type Want =
-  | { readonly kind: 'image'; readonly uuid: Uuid }
-  /** Filters as in `imgapi-mirror list`, and of what they match the `latest` newest per name. */
-  | { readonly kind: 'select'; readonly filters: readonly string[]; readonly latest: number | undefined }
 
 /**
  * What a site holds, as it says it to whoever packs a bundle for it. Of images and files it has short salted hashes only, so that

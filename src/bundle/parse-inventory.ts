@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { MirrorError } from '../errors.js'
-import { parseFilter } from '../images/filter.js'
-import { parseUuid } from '../images/uuid.js'
+import { parseWant, WANT_FORM } from '../images/bundle/want.js'
 import { parseBase32 } from '../parts/base32.js'
 import { brief } from '../parts/json-object.js'
 import { type CheckedLine, parseCheckedLines } from './checked-lines.js'
@@ -103,25 +102,9 @@ function readWants(lines: readonly CheckedLine[]): Want[] {
 }
 
 function readWant(content: string): Want {
-  const [, image, newest, filter] = /^(?:image (\S+)|(?:all|newest ([1-9]\d{0,5})) of(?: (.*))?)$/.exec(content) ?? []
-  const uuid = parseUuid(image)
-  if (uuid) return { kind: 'image', uuid }
-  if (image !== undefined || !/^(?:all|newest)/.test(content))
-    throw invalid(`one that wants ${brief(content)}, which means nothing`)
-  if (filter !== undefined) checkFilter(filter)
-  return {
-    kind: 'select',
-    filters: filter === undefined ? [] : [filter],
-    latest: newest === undefined ? undefined : Number(newest),
-  }
-}
-
-function checkFilter(filter: string): void {
-  try {
-    parseFilter(filter)
-  } catch (cause) {
-    throw new MirrorError('BUNDLE_INVALID', `the inventory wants ${brief(filter)}, which is no filter`, { cause })
-  }
+  const want = parseWant(content)
+  if (!want) throw invalid(`one that wants ${brief(content)}, which means nothing; right is ${WANT_FORM}`)
+  return want
 }
 
 function readHoldings(

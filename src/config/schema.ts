@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isMirrorError } from '../errors.js'
+import { parseWant, WANT_FORM, type Want } from '../images/bundle/want.js'
 import { CHANNEL_NAME } from '../images/channel-names.js'
 import { CONFLICT_WORDS, type ConflictOverride, type ConflictPolicy } from '../images/conflict-policy.js'
 import { IMAGE_SELECTION_FORM, parseImageSelection } from '../images/docker/image-selection.js'
@@ -219,6 +220,15 @@ function overridingPolicy(value: string | { quorum: number }): ConflictPolicy {
   if (typeof value !== 'string') return value
   return CONFLICT_WORDS.find((word) => word === value) ?? { upstream: value }
 }
+
+const want = z.string(WANT_FORM).transform((text, context): Want => {
+  const parsed = parseWant(text)
+  if (parsed) return parsed
+  context.issues.push({ code: 'custom', message: WANT_FORM, input: text })
+  return z.NEVER
+})
+
+const SITE_FORM = 'a name on one line, of at most 100 characters'
 
 const QUOTA_FORM = `${SIZE_FORM}, of at least 1MiB; or a part of the disk from 1% to 100%, such as 80%`
 
@@ -767,6 +777,34 @@ export const settingsSchema = z.strictObject(
       .describe(
         'Channels that images are published through: clients see those of one channel, with ?channel=NAME or the default one, or of all with ?channel=*. Each has a name and a description, and one of them may be the default; without a default, clients must name one. Without any channels, nobody is asked for one. What upstreams fill them: channel and intoChannels.',
       ),
+    bundles: z
+      .strictObject(
+        {
+          site: text(SITE_FORM, /^(?=\S)[^\p{Control}\p{Line_Separator}\p{Paragraph_Separator}]{1,100}(?<=\S)$/u)
+            .register(examples, { example: 'plant-7' })
+            .optional()
+            .describe("What this mirror is called in inventories and bundles. Without it, the machine's name."),
+          trustedKeys: z
+            .array(file(), 'a list of files')
+            .register(examples, { example: '[./site-a.pub]' })
+            .prefault([])
+            .describe(
+              'Public keys of mirrors whose bundles and inventories are taken, as they stand in keys/mirror.pub of their data directory; keys of the program minisign are such, too. The own one is always trusted.',
+            ),
+          wanted: z
+            .array(want, `a list, each ${WANT_FORM}`)
+            .register(examples, {
+              example: '["newest 2 of name=~base-64", "fd2cc906-8938-11e3-beab-4359c665ac99"]',
+            })
+            .prefault([])
+            .describe(
+              'What this site wants to have, told in its inventory: uuids, filters as in include, and of what a filter matches the newest so many per name.',
+            ),
+        },
+        'a mapping of site, trustedKeys and wanted',
+      )
+      .prefault({})
+      .describe('Images that are carried across an air gap, as bundles.'),
     upstreams: z
       .array(upstreamSchema, 'a list of upstreams')
       .prefault([])

@@ -147,11 +147,11 @@ describe('an inventory', () => {
     ['it is nothing', '', 'exactly one line'],
     ['half of the signature is missing', text.slice(0, text.lastIndexOf(' sign ') - 4), 'no signature'],
     ['it is endless', 'x'.repeat(16 * MIB + 1), 'longer than 16777216 characters'],
-    ['a want means nothing', format({ wants: [{ kind: 'image', uuid: '../..' as never }] }), 'wants "image ../.."'],
+    ['a want means nothing', format({ wants: [{ kind: 'image', uuid: '../..' as never }] }), 'wants "../.."'],
     [
       'a filter means nothing',
       format({ wants: [{ kind: 'select', filters: ['nonsense'], latest: 1 }] }),
-      'is no filter',
+      'wants "newest 1 of nonsense", which means nothing',
     ],
     ['the site rings bells', format({ site: 'a\u0007' }), 'a site without a name that can be shown'],
     ['the date is none', text.replace(lineOf('at'), ''), 'line 3 is missing'],

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { type Config, describeConfig, exampleYaml, jsonSchema, loadConfig } from '../../src/config.js'
 import { makeToken } from '../../src/parts/access-token.js'
+import { makeSigner } from '../bundle/signers.js'
 
 let directory: string
 
@@ -133,6 +134,21 @@ upstreams:
       pull: 'any',
       platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
       authHosts: ['http://10.0.0.1:5001'],
+    })
+  })
+
+  it('takes keys of others, and what this site wants', async () => {
+    const { publicKey } = makeSigner()
+    await writeFile(join(directory, 'site-a.pub'), publicKey)
+    const wanted = '["newest 2 of name=~base", "fd2cc906-8938-11e3-beab-4359c665ac99"]'
+    const { bundles } = await load(`bundles: {site: plant 7, trustedKeys: [site-a.pub], wanted: ${wanted}}`)
+    expect(bundles).toEqual({
+      site: 'plant 7',
+      trustedKeys: [publicKey],
+      wanted: [
+        { kind: 'select', filters: ['name=~base'], latest: 2 },
+        { kind: 'image', uuid: 'fd2cc906-8938-11e3-beab-4359c665ac99' },
+      ],
     })
   })
 
@@ -539,6 +555,17 @@ log:
     expect(await complaintsOf('quota: 10KiB')).toHaveLength(1)
   })
 
+  it('a key to trust that is none, a site without a name, and a want that means nothing', async () => {
+    const text = 'bundles: {trustedKeys: [cert.pem, absent.pub], site: "a\\nb", wanted: [newest base]}'
+    const complaints = await complaintsOf(text)
+    expect(complaints.map((line) => line.replace(/;.*|\(.*/, ''))).toEqual([
+      'config.yaml:1:25: bundles.trustedKeys[0]: right is a file with one public key, as minisign writes it and keys/mirror.pub is',
+      'config.yaml:1:35: bundles.trustedKeys[1]: found "absent.pub"',
+      'config.yaml:1:54: bundles.site: found "a\\nb"',
+      'config.yaml:1:71: bundles.wanted[0]: found "newest base"',
+    ])
+  })
+
   it('credentials in a url, without repeating them', async () => {
     const [complaint] = await complaintsOf('upstreams: [{name: a, url: "https://me:geheim@a"}]')
     expect(complaint).toMatch(/passwordFile/)
@@ -633,7 +660,11 @@ describe('what is generated from the schema', () => {
     })
     const text = uncommented.join('\n')
     const token = makeToken()
-    const readFile = async (path: string) => (path.endsWith('operator.token') ? token : 'content')
+    const { publicKey } = makeSigner()
+    const readFile = async (path: string) => {
+      if (path.endsWith('.pub')) return publicKey
+      return path.endsWith('operator.token') ? token : 'content'
+    }
     const config = await loadConfig({ path: 'c.yaml', text, environment: {}, readFile })
     expect(config.upstreams[0]).toMatchObject({ channel: 'release', username: 'mirror', cert: 'content' })
     expect(config.upstreams[0]?.include).toHaveLength(2)
