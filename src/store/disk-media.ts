@@ -142,6 +142,7 @@ class DiskMedium implements Medium {
       }
       try {
         await fs.unlink(join(directory.path, parts.at(-1)!)).catch(unless('ENOENT'))
+        await syncIfPossible(directory.handle)
       } finally {
         await directory.handle.close()
       }
