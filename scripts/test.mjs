@@ -19,6 +19,8 @@ const PROGRAMS = {
   skopeo: 'skopeo',
   zstd: 'zstd',
   minisign: 'minisign',
+  prometheus: 'prometheus',
+  promtool: 'prometheus',
 }
 
 /** What all tests together may leave lying about at one moment. */
@@ -104,7 +106,8 @@ function withoutStartingServices(install) {
 }
 
 function missingPrograms() {
-  return Object.entries(PROGRAMS).flatMap(([command, debianPackage]) => (isOnPath(command) ? [] : [debianPackage]))
+  const missing = Object.entries(PROGRAMS).filter(([command]) => !isOnPath(command))
+  return [...new Set(missing.map(([, debianPackage]) => debianPackage))]
 }
 
 /** @param {string} command */

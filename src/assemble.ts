@@ -25,6 +25,7 @@ import { steadyPlan } from './parts/rate-plan.js'
 import { openStore } from './store/open-store.js'
 import type { Store } from './store/store.js'
 import { Counters } from './telemetry/counters.js'
+import type { Vitals } from './telemetry/vitals.js'
 import { Bandwidth } from './upstream/bandwidth.js'
 
 /** How long a client who asks for an unknown image waits for upstreams that do not answer. */
@@ -76,7 +77,7 @@ class Assembly implements Running {
     closers.push(() => mirror.close())
     mirror.ledger.record('started', undefined, { version: options.version })
     assembly.#recordConfig()
-    assembly.#counters.watch(() => mirror.status())
+    assembly.#counters.watch(() => vitalsOf(mirror, store))
 
     assembly.#authenticator = await UserAuthenticator.open({
       ...userRules(config),
@@ -96,7 +97,7 @@ class Assembly implements Running {
   readonly #options: AssembleOptions
   readonly #closers: (() => Promise<void>)[]
   readonly #store: Store
-  readonly #counters = new Counters()
+  readonly #counters: Counters
   readonly #totalBandwidth: Bandwidth
   readonly #upstreams: UpstreamSet
   /** Of this run: what comes back to a later one is not waited for. */
@@ -117,6 +118,7 @@ class Assembly implements Running {
     this.#closers = closers
     this.#store = store
     this.#config = config
+    this.#counters = new Counters(options.version)
     this.#totalBandwidth = new Bandwidth('the line', config.rate, systemClock)
     this.#upstreams = new UpstreamSet({
       make: (upstream, whole) => openUpstream(upstream, whole, store, this.#commonToUpstreams),
@@ -145,6 +147,7 @@ class Assembly implements Running {
       try {
         if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing')
         const answer = await this.#reload()
+        this.#counters.reloaded('taken')
         const { changed, needsRestart } = answer
         const what = changed.length === 0 ? 'nothing that matters has changed' : `changed: ${changed.join(', ')}`
         log.info({ by, ...answer }, `the configuration was read again, as ${by} wanted; ${what}`)
@@ -154,6 +157,7 @@ class Assembly implements Running {
         return answer
       } catch (error) {
         if (!isMirrorError(error, 'CONFIG_INVALID')) throw error
+        this.#counters.reloaded('refused')
         log.error({ by, err: error }, 'the new configuration is refused; the one in effect stays')
         throw new MirrorError('CONFIG_REFUSED', `refused, and nothing has changed: ${error.message}`, { cause: error })
       }
@@ -198,6 +202,7 @@ class Assembly implements Running {
   }
 
   #rules(config: Config, upstreams: UpstreamSet['all']) {
+    this.#counters.introduce(upstreams.map(({ name }) => name))
     return mirrorRules(upstreams, { config, ...this.#commonToUpstreams })
   }
 
@@ -272,6 +277,14 @@ function withoutWhatNeedsRestart(wanted: Config, { dataDirectory, isOffline, log
       log: { ...words.log, format: before.log.format },
     },
   }
+}
+
+/** What is told at every scrape. */
+function vitalsOf(mirror: PullThroughMirror, { images }: Store): Vitals {
+  let imagesPublished = 0
+  for (const { publication } of images.all()) if (publication) imagesPublished++
+  const jobsRunning = mirror.operations.jobs.list().filter(({ state }) => state === 'running').length
+  return { ...mirror.status(), imagesPublished, jobsRunning, ledger: mirror.ledger.standing }
 }
 
 function userRules({ mode, publish, read }: Config): UserRules {

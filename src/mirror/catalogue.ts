@@ -74,6 +74,7 @@ export class Catalogue {
   #channels: Channels
   #policies: ConflictPolicies
   readonly #withheld = new Set<Uuid>()
+  #listedCounts: { readonly changes: number; readonly counts: ReadonlyMap<string, number> } | undefined
   #withheldFiles: { readonly revision: number; readonly files: ReadonlyMap<string, Uuid> } | undefined
   #revision = 1
   #holdings = 0
@@ -190,6 +191,20 @@ export class Catalogue {
       const claim = claims.find((candidate) => candidate.upstream === upstream)
       if (claim?.isListed && claim.withdrawnMs === undefined) yield claim
     }
+  }
+
+  /** How many those are. Asked for at every scrape, and counted anew only when something has changed. */
+  listedCountOf(upstream: string): number {
+    if (this.#listedCounts?.changes !== this.#changes) {
+      const counts = new Map<string, number>()
+      for (const { claims } of this.#entries.values()) {
+        for (const claim of claims) {
+          if (claim.isListed && stands(claim)) counts.set(claim.upstream, (counts.get(claim.upstream) ?? 0) + 1)
+        }
+      }
+      this.#listedCounts = { changes: this.#changes, counts }
+    }
+    return this.#listedCounts.counts.get(upstream) ?? 0
   }
 
   /**

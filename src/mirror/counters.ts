@@ -8,6 +8,10 @@ export interface MirrorCounters {
   bytesReceived(upstream: string, bytes: number): void
   /** kept, passed on without being kept for want of room, or failed. */
   flightEnded(outcome: 'kept' | 'passed' | 'failed'): void
+  /** A download goes on with this upstream, behind bytes that are here already. */
+  flightResumed(upstream: string): void
+  /** Another upstream is asked to go on, as this one has failed. */
+  flightFailedOver(upstream: string): void
   /** A file that was wrong at first and was mended from a second copy. */
   fileRepaired(): void
   /** A file that was not what was promised. */
@@ -24,5 +28,7 @@ export interface MirrorCounters {
   /** Something at rest is not what we wrote, and whether it is good again. */
   damageFound(kind: DamageKind): void
   damageMended(kind: DamageKind): void
+  /** The ledger was told of something of this kind. */
+  recorded(kind: string): void
   refreshed(upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void
 }

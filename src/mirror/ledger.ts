@@ -8,6 +8,7 @@ import type { BlobStore } from '../store/blob-store.js'
 import type { HeldFile } from '../store/image-store.js'
 import type { LedgerStore, SignedHead } from '../store/ledger-store.js'
 import type { TlsIdentity } from '../upstream/upstream.js'
+import type { MirrorCounters } from './counters.js'
 
 /** What a manifest says of one file. */
 export interface DeclaredFile {
@@ -160,6 +161,7 @@ export const recordNothing: RecordHappening = () => {}
 
 export interface LedgerOptions {
   readonly store: LedgerStore
+  readonly counters: Pick<MirrorCounters, 'recorded'>
   readonly clock: Clock
   readonly log: Log
 }
@@ -177,6 +179,7 @@ export class Ledger {
   readonly #abort = new AbortController()
   readonly #served = new Map<Uuid, number>()
   #day: string
+  #signedMs: number | undefined
   #running: Promise<void> | undefined
 
   constructor(options: LedgerOptions) {
@@ -186,6 +189,7 @@ export class Ledger {
 
   readonly record: RecordHappening = (kind, image, facts) => {
     this.#options.store.append(kind, image, facts)
+    this.#options.counters.recorded(kind)
   }
 
   /** Somebody was given a file of this image. Written down once a day, and when the mirror ends. */
@@ -193,6 +197,11 @@ export class Ledger {
     this.#turnDay()
     this.#served.set(uuid, (this.#served.get(uuid) ?? 0) + 1)
     if (this.#served.size >= MOST_COUNTED) this.#tellServed()
+  }
+
+  /** How it is, and when a head was last signed: ms since 1970. */
+  get standing(): LedgerStore['standing'] & { readonly signedMs: number | undefined } {
+    return { ...this.#options.store.standing, signedMs: this.#signedMs }
   }
 
   get store(): LedgerStore {
@@ -209,6 +218,7 @@ export class Ledger {
   async sign(): Promise<SignedHead> {
     const head = await this.#options.store.sign()
     const { atMs, entries, hash, key } = head
+    this.#signedMs = atMs
     this.#options.log.info(
       { entries, hash, key, at: new Date(atMs).toISOString() },
       `the ledger has ${entries} entries`,

@@ -186,7 +186,7 @@ export class PullThroughMirror implements Mirror {
       upstreams,
       withdrawn,
     } = options
-    this.ledger = new Ledger({ store: store.ledger, clock: systemClock, log })
+    this.ledger = new Ledger({ store: store.ledger, counters, clock: systemClock, log })
     const { record } = this.ledger
     const onConflict = ({ uuid, ...facts }: Conflict) => {
       counters.conflictFound()

@@ -98,13 +98,14 @@ export class Reception {
    *   refuses, and the signal's reason, pass through.
    */
   async run(): Promise<void> {
-    const { file, log, manifest, offers, signal } = this.#options
+    const { counters, file, log, manifest, offers, signal } = this.#options
     const complaints = new Map<string, unknown>()
     let futile = 0
     for (let turn = 0; file.receivedBytes < file.sizeBytes; ) {
       const offer = offers[turn % offers.length]!
       const [before, wasPassing] = [presentBytes(file), file.isPassing]
       this.#options.onAsking(offer)
+      if (before > 0 && !wasPassing) counters.flightResumed(offer.upstream.name)
       try {
         await this.#pull(offer)
       } catch (error) {
@@ -130,6 +131,7 @@ export class Reception {
           await pause(soonestMs <= SOON_MS ? Math.max(soonestMs, backoffMs) : backoffMs, signal)
         }
         turn++
+        if (offers.length > 1) counters.flightFailedOver(offer.upstream.name)
       }
     }
   }

@@ -103,7 +103,7 @@ export class Refresher {
       name: upstream.name,
       url: upstream.url,
       state,
-      images: [...catalogue.listedBy(upstream.name)].length,
+      images: catalogue.listedCountOf(upstream.name),
       setAside: setAside.slice(0, SET_ASIDE_SHOWN),
       incomplete,
       lastHeardMs: heard.lastListing(upstream.name)?.heardMs,
@@ -127,7 +127,7 @@ export class Refresher {
   ): Promise<ListingNews & { readonly error: string | undefined; readonly images: number }> {
     const rounds = this.#rounds.find(({ upstream }) => upstream.name === name)!
     await this.#begin(rounds)
-    const images = [...this.#options.catalogue.listedBy(name)].length
+    const images = this.#options.catalogue.listedCountOf(name)
     const { added, changed, withdrawn } = rounds.lastError === undefined ? rounds.news : NO_NEWS
     return { error: rounds.lastError, images, added, changed: changed - added, withdrawn }
   }

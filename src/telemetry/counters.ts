@@ -1,185 +1,147 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { type GaugeOf, MIRROR_GAUGES, UPSTREAM_GAUGES, type Vitals, type VitalsOfUpstream } from './vitals.js'
 
-/** What is going on now, asked for at every scrape. All numbers of one moment. */
-export interface Vitals {
-  readonly imagesListed: number
-  readonly imagesHeld: number
-  readonly blobsKept: number
-  readonly bytesKept: number
-  readonly flights: readonly unknown[]
-  readonly conflicts: readonly unknown[]
-  readonly keeping: {
-    readonly room: {
-      readonly quotaBytes: number | undefined
-      readonly usedBytes: number
-      readonly pinnedBytes: number
-      readonly evictableBytes: number
-    }
-    readonly scrub: { readonly oldestCheckMs: number | undefined; readonly isTooSlow: boolean } | undefined
-    readonly lost: readonly unknown[]
-  }
-  readonly upstreams: readonly {
-    readonly name: string
-    readonly state: 'waiting' | 'reachable' | 'failing'
-    readonly images: number
-    readonly lastHeardMs: number | undefined
-  }[]
+/** A metric, as docs/metrics.md tells of it. */
+export interface MetricFacts {
+  readonly name: string
+  readonly kind: 'counter' | 'gauge' | 'histogram'
+  readonly labels: readonly string[]
+  readonly help: string
 }
 
 /**
  * The metrics of this process, as plain functions to hand to the rooms. Names follow Prometheus' conventions: base units,
- * `_total` on counters. Labels only take words from configuration and code, never from a client, so that nobody can
- * make us remember without bound.
+ * `_total` on counters, times as timestamps. Labels only take words from configuration and code, never from a client, so that nobody
+ * can make us remember without bound.
  */
 export class Counters {
   readonly #registry = new Registry()
-  readonly #requests
-  readonly #durations
-  readonly #sentBytes
-  readonly #filesAsked
-  readonly #receivedBytes
-  readonly #flightsEnded
-  readonly #repairs
-  readonly #verificationFailures
-  readonly #conflicts
-  readonly #tagMoves
-  readonly #refreshes
-  readonly #retries
-  readonly #rateWaits
-  readonly #notAsked
-  readonly #breakers
-  readonly #evictedBytes
-  readonly #readChecks
-  readonly #scrubbedBytes
-  readonly #damageFound
-  readonly #damageMended
+  readonly #facts: MetricFacts[] = []
+
+  readonly #requests = this.#counter('http_requests_total', 'Requests answered, by route, method and status.', [
+    'route',
+    'method',
+    'status',
+  ])
+  readonly #durations = this.#histogram(
+    'http_request_duration_seconds',
+    'From the request to the end of its answer, by route. Files take as long as their client does.',
+    ['route'],
+    [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800],
+  )
+  readonly #sentBytes = this.#counter('http_sent_bytes_total', 'Bytes of bodies sent to clients, by route.', ['route'])
+  readonly #filesAsked = this.#counter(
+    'files_asked_total',
+    'Image files asked for: hit is held, coalesced joins a download, miss begins one.',
+    ['outcome'],
+    { outcome: ['hit', 'coalesced', 'miss'] },
+  )
+  readonly #receivedBytes = this.#counter(
+    'upstream_received_bytes_total',
+    'Bytes of image files received, by upstream.',
+    ['upstream'],
+  )
+  readonly #flightsEnded = this.#counter(
+    'flights_total',
+    'Downloads that ended: kept, passed on without being kept for want of room, or failed.',
+    ['outcome'],
+    { outcome: ['kept', 'passed', 'failed'] },
+  )
+  readonly #resumptions = this.#counter(
+    'flight_resumptions_total',
+    'Downloads that went on behind bytes that were here already, by the upstream they went on with.',
+    ['upstream'],
+  )
+  readonly #failovers = this.#counter(
+    'flight_failovers_total',
+    'Downloads that went on with another upstream, by the one that had failed.',
+    ['upstream'],
+  )
+  readonly #repairs = this.#counter(
+    'files_repaired_total',
+    'Image files that were wrong at first and were mended from a second copy.',
+  )
+  readonly #verificationFailures = this.#counter(
+    'verification_failures_total',
+    'Image files that were not what was promised, by upstream.',
+    ['upstream'],
+  )
+  readonly #conflicts = this.#counter('conflicts_found_total', 'Claims of upstreams that were found to disagree.')
+  readonly #tagMoves = this.#counter(
+    'tag_moves_total',
+    'Tags of Docker registries found to mean something else than before, by upstream.',
+    ['upstream'],
+  )
+  readonly #refreshes = this.#counter(
+    'refreshes_total',
+    'Catalogues asked for, by upstream and outcome: changed, unchanged, failed.',
+    ['upstream', 'outcome'],
+  )
+  readonly #retries = this.#counter('upstream_retries_total', 'Questions asked once more, by upstream.', ['upstream'])
+  readonly #stalls = this.#counter(
+    'upstream_stalls_total',
+    'Answers that fell silent for the stall limit and were given up, by upstream.',
+    ['upstream'],
+  )
+  readonly #rateWaits = this.#counter(
+    'upstream_rate_wait_seconds_total',
+    'Time that bytes were held back to keep to a rate, by upstream; connections add up.',
+    ['upstream'],
+  )
+  readonly #notAsked = this.#counter(
+    'upstream_not_asked_total',
+    'Requests we did not send: breaker (it is ill), closed (its line is), quiet (it asked for that).',
+    ['upstream', 'reason'],
+  )
+  readonly #breakersOpened = this.#counter(
+    'upstream_breaker_opened_total',
+    'How often an upstream had failed so often that it was not asked for a while.',
+    ['upstream'],
+  )
+  readonly #evictedBytes = this.#counter('evicted_bytes_total', 'Bytes that were let go of to make room.')
+  readonly #readChecks = this.#counter(
+    'read_checks_total',
+    'MiB that were compared with their hash before they left: good or bad.',
+    ['outcome'],
+    { outcome: ['good', 'bad'] },
+  )
+  readonly #scrubbedBytes = this.#counter('scrubbed_bytes_total', 'Bytes of image files read again in the background.')
+  readonly #damageFound = this.#counter(
+    'damage_found_total',
+    'Things at rest that were not as we wrote them, by kind.',
+    ['kind'],
+    { kind: DAMAGE_KINDS },
+  )
+  readonly #damageMended = this.#counter('damage_mended_total', 'Those of them that are good again.', ['kind'], {
+    kind: DAMAGE_KINDS,
+  })
+  readonly #recorded = this.#counter(
+    'ledger_recorded_total',
+    'What was told to the audit ledger, by kind: published, changed, deleted, withdrawn, evicted and so on (docs/audit.md).',
+    ['kind'],
+  )
+  readonly #reloads = this.#counter(
+    'config_reloads_total',
+    'Configurations read again: taken or refused.',
+    ['outcome'],
+    { outcome: ['taken', 'refused'] },
+  )
+  readonly #configTaken = this.#gauge(
+    'config_last_reload_successful',
+    '1: the last configuration that was read is in effect. 0: it was refused.',
+  )
+  readonly #build = this.#gauge('build_info', 'Always 1; its label says which release runs.', ['version'])
   #vitals: (() => Vitals) | undefined
   /** Those of the scrape under way: asked for once, as they are not cheap. */
   #vitalsNow: Vitals | undefined
 
-  constructor() {
-    const registers = [this.#registry]
+  constructor(version = '') {
     // Event loop lag, memory, garbage collection, open files, CPU.
     collectDefaultMetrics({ register: this.#registry })
-
-    this.#requests = new Counter({
-      name: 'imgapi_mirror_http_requests_total',
-      help: 'Requests answered, by route, method and status.',
-      labelNames: ['route', 'method', 'status'],
-      registers,
-    })
-    this.#durations = new Histogram({
-      name: 'imgapi_mirror_http_request_duration_seconds',
-      help: 'From the request to the end of its answer, by route. Files take as long as their client does.',
-      labelNames: ['route'],
-      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800],
-      registers,
-    })
-    this.#sentBytes = new Counter({
-      name: 'imgapi_mirror_http_sent_bytes_total',
-      help: 'Bytes of bodies sent to clients, by route.',
-      labelNames: ['route'],
-      registers,
-    })
-    this.#filesAsked = new Counter({
-      name: 'imgapi_mirror_files_asked_total',
-      help: 'Image files asked for: hit is held, coalesced joins a download, miss begins one.',
-      labelNames: ['outcome'],
-      registers,
-    })
-    this.#receivedBytes = new Counter({
-      name: 'imgapi_mirror_upstream_received_bytes_total',
-      help: 'Bytes of image files received, by upstream.',
-      labelNames: ['upstream'],
-      registers,
-    })
-    this.#flightsEnded = new Counter({
-      name: 'imgapi_mirror_flights_total',
-      help: 'Downloads that ended: kept, passed on without being kept for want of room, or failed.',
-      labelNames: ['outcome'],
-      registers,
-    })
-    this.#repairs = new Counter({
-      name: 'imgapi_mirror_files_repaired_total',
-      help: 'Image files that were wrong at first and were mended from a second copy.',
-      registers,
-    })
-    this.#verificationFailures = new Counter({
-      name: 'imgapi_mirror_verification_failures_total',
-      help: 'Image files that were not what was promised, by upstream.',
-      labelNames: ['upstream'],
-      registers,
-    })
-    this.#conflicts = new Counter({
-      name: 'imgapi_mirror_conflicts_found_total',
-      help: 'Claims of upstreams that were found to disagree.',
-      registers,
-    })
-    this.#tagMoves = new Counter({
-      name: 'imgapi_mirror_tag_moves_total',
-      help: 'Tags of Docker registries found to mean something else than before, by upstream.',
-      labelNames: ['upstream'],
-      registers,
-    })
-    this.#refreshes = new Counter({
-      name: 'imgapi_mirror_refreshes_total',
-      help: 'Catalogues asked for, by upstream and outcome: changed, unchanged, failed.',
-      labelNames: ['upstream', 'outcome'],
-      registers,
-    })
-    this.#retries = new Counter({
-      name: 'imgapi_mirror_upstream_retries_total',
-      help: 'Questions asked once more, by upstream.',
-      labelNames: ['upstream'],
-      registers,
-    })
-    this.#rateWaits = new Counter({
-      name: 'imgapi_mirror_upstream_rate_wait_seconds_total',
-      help: 'Time that bytes were held back to keep to a rate, by upstream; connections add up.',
-      labelNames: ['upstream'],
-      registers,
-    })
-    this.#notAsked = new Counter({
-      name: 'imgapi_mirror_upstream_not_asked_total',
-      help: 'Requests we did not send: breaker (it is ill), closed (its line is), quiet (it asked for that).',
-      labelNames: ['upstream', 'reason'],
-      registers,
-    })
-    this.#breakers = new Gauge({
-      name: 'imgapi_mirror_upstream_breaker_open',
-      help: '1: failed too often and is not asked. 0.5: is being tried. 0: is asked. Absent until it first opens.',
-      labelNames: ['upstream'],
-      registers,
-    })
-    this.#evictedBytes = new Counter({
-      name: 'imgapi_mirror_evicted_bytes_total',
-      help: 'Bytes that were let go of to make room.',
-      registers,
-    })
-    this.#readChecks = new Counter({
-      name: 'imgapi_mirror_read_checks_total',
-      help: 'MiB that were compared with their hash before they left: good or bad.',
-      labelNames: ['outcome'],
-      registers,
-    })
-    this.#scrubbedBytes = new Counter({
-      name: 'imgapi_mirror_scrubbed_bytes_total',
-      help: 'Bytes of image files read again in the background.',
-      registers,
-    })
-    this.#damageFound = new Counter({
-      name: 'imgapi_mirror_damage_found_total',
-      help: 'Things at rest that were not as we wrote them, by kind.',
-      labelNames: ['kind'],
-      registers,
-    })
-    this.#damageMended = new Counter({
-      name: 'imgapi_mirror_damage_mended_total',
-      help: 'Those of them that are good again.',
-      labelNames: ['kind'],
-      registers,
-    })
-    this.#addGauges()
+    this.#build.set({ version }, 1)
+    this.#configTaken.set(1)
+    for (const gauge of MIRROR_GAUGES) this.#collected(gauge, [])
+    for (const gauge of UPSTREAM_GAUGES) this.#collected(gauge, ['upstream'])
   }
 
   /** From now on, every scrape asks `vitals` too. */
@@ -187,10 +149,28 @@ export class Counters {
     this.#vitals = vitals
   }
 
+  /**
+   * Counts of these upstreams are told from now on, at 0: what is first seen at 1 is no increase to Prometheus, and the first wrong
+   * byte of an upstream is to be noticed.
+   */
+  introduce(upstreams: readonly string[]): void {
+    const counts = [this.#receivedBytes, this.#verificationFailures, this.#resumptions, this.#failovers]
+    const ofUpstreams = [this.#retries, this.#stalls, this.#breakersOpened, this.#rateWaits]
+    for (const upstream of upstreams) {
+      for (const counter of [...counts, ...ofUpstreams]) counter.inc({ upstream }, 0)
+      for (const outcome of REFRESH_OUTCOMES) this.#refreshes.inc({ upstream, outcome }, 0)
+    }
+  }
+
   /** What Prometheus reads. */
   async expose(): Promise<{ contentType: string; body: string }> {
     this.#vitalsNow = this.#vitals?.()
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+  }
+
+  /** All metrics of ours, by name; those that every process on Node has are not among them. */
+  describe(): readonly MetricFacts[] {
+    return this.#facts.toSorted((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   readonly onRequest = (route: string, method: string, status: number, durationMs: number, bytes: number): void => {
@@ -203,6 +183,8 @@ export class Counters {
   readonly fileAsked = (outcome: 'hit' | 'coalesced' | 'miss'): void => this.#filesAsked.inc({ outcome })
   readonly bytesReceived = (upstream: string, bytes: number): void => this.#receivedBytes.inc({ upstream }, bytes)
   readonly flightEnded = (outcome: 'kept' | 'passed' | 'failed'): void => this.#flightsEnded.inc({ outcome })
+  readonly flightResumed = (upstream: string): void => this.#resumptions.inc({ upstream })
+  readonly flightFailedOver = (upstream: string): void => this.#failovers.inc({ upstream })
   readonly fileRepaired = (): void => this.#repairs.inc()
   readonly verificationFailed = (upstream: string): void => this.#verificationFailures.inc({ upstream })
   readonly conflictFound = (): void => this.#conflicts.inc()
@@ -215,86 +197,81 @@ export class Counters {
   readonly scrubbed = (bytes: number): void => this.#scrubbedBytes.inc(bytes)
   readonly damageFound = (kind: string): void => this.#damageFound.inc({ kind })
   readonly damageMended = (kind: string): void => this.#damageMended.inc({ kind })
+  readonly recorded = (kind: string): void => this.#recorded.inc({ kind })
 
   readonly retried = (upstream: string): void => this.#retries.inc({ upstream })
+  readonly stalled = (upstream: string): void => this.#stalls.inc({ upstream })
   readonly waitedForRate = (upstream: string, seconds: number): void => this.#rateWaits.inc({ upstream }, seconds)
   readonly notAsked = (upstream: string, reason: 'breaker' | 'closed' | 'quiet'): void =>
     this.#notAsked.inc({ upstream, reason })
-  readonly breakerTurned = (upstream: string, state: 'closed' | 'open' | 'half-open'): void =>
-    this.#breakers.set({ upstream }, BREAKER_VALUES[state])
-
-  #addGauges(): void {
-    this.#addGauge('images_listed', 'Images in the unfiltered list.', ({ imagesListed }) => imagesListed)
-    this.#addGauge('images_held', 'Images whose files are all held.', ({ imagesHeld }) => imagesHeld)
-    this.#addGauge('blobs', 'Image files kept; images with the same file share one.', ({ blobsKept }) => blobsKept)
-    this.#addGauge('blob_bytes', 'Bytes of image files kept.', ({ bytesKept }) => bytesKept)
-    this.#addGauge('flights', 'Downloads under way.', ({ flights }) => flights.length)
-    this.#addGauge('conflicts', 'Claims of upstreams that disagree.', ({ conflicts }) => conflicts.length)
-
-    this.#addGauge(
-      'quota_bytes',
-      'Room image files may take; absent without a quota.',
-      (v) => v.keeping.room.quotaBytes,
-    )
-    this.#addGauge('used_bytes', 'Room image files take, unfinished ones included.', (v) => v.keeping.room.usedBytes)
-    this.#addGauge('pinned_bytes', 'Of that, what does not leave to make room.', (v) => v.keeping.room.pinnedBytes)
-    this.#addGauge('evictable_bytes', 'And what would.', (v) => v.keeping.room.evictableBytes)
-    this.#addGauge('lost_files', 'Files of held images, damaged and not had again yet.', (v) => v.keeping.lost.length)
-    this.#addGauge('scrub_oldest_check_timestamp_seconds', 'When the file was last read that waits longest.', (v) => {
-      const checkMs = v.keeping.scrub?.oldestCheckMs
-      return checkMs === undefined ? undefined : checkMs / 1000
-    })
-    this.#addGauge('scrub_too_slow', '1: its rate is too low to read everything in time.', (v) =>
-      v.keeping.scrub ? Number(v.keeping.scrub.isTooSlow) : undefined,
-    )
-
-    this.#addUpstreamGauge('upstream_up', '1: answered last time. 0: failed, or not asked yet.', ({ state }) =>
-      state === 'reachable' ? 1 : 0,
-    )
-    this.#addUpstreamGauge('upstream_images', 'Images it lists and we take.', ({ images }) => images)
-    this.#addUpstreamGauge('upstream_last_heard_timestamp_seconds', 'When its catalogue was last heard.', (upstream) =>
-      upstream.lastHeardMs === undefined ? undefined : upstream.lastHeardMs / 1000,
-    )
+  readonly breakerTurned = (upstream: string, state: 'closed' | 'open' | 'half-open'): void => {
+    if (state === 'open') this.#breakersOpened.inc({ upstream })
   }
 
-  #addGauge(name: string, help: string, read: (vitals: Vitals) => number | undefined): void {
-    const counters = this
-    new Gauge({
-      name: `imgapi_mirror_${name}`,
-      help,
-      registers: [this.#registry],
-      collect() {
-        const value = counters.#vitalsNow && read(counters.#vitalsNow)
-        if (value === undefined) this.reset()
-        else this.set(value)
-      },
-    })
+  readonly reloaded = (outcome: 'taken' | 'refused'): void => {
+    this.#reloads.inc({ outcome })
+    this.#configTaken.set(outcome === 'taken' ? 1 : 0)
   }
 
-  #addUpstreamGauge(
+  /** @param values of labels that are all there from the start, so that the first of each is an increase to Prometheus. */
+  #counter<Label extends string>(
     name: string,
     help: string,
-    read: (upstream: Vitals['upstreams'][number]) => number | undefined,
-  ): void {
+    labelNames: readonly Label[] = [],
+    values: Partial<Record<Label, readonly string[]>> = {},
+  ): Counter<Label> {
+    const counter = new Counter({ ...this.#describe('counter', name, help, labelNames), labelNames })
+    for (const [label, words] of Object.entries(values) as [Label, readonly string[]][]) {
+      for (const word of words) counter.inc({ [label]: word } as Record<Label, string>, 0)
+    }
+    return counter
+  }
+
+  #gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = []): Gauge<Label> {
+    return new Gauge({ ...this.#describe('gauge', name, help, labelNames), labelNames })
+  }
+
+  #histogram<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    buckets: number[],
+  ): Histogram<Label> {
+    return new Histogram({ ...this.#describe('histogram', name, help, labelNames), labelNames, buckets })
+  }
+
+  #collected(gauge: GaugeOf<Vitals>, labelNames: []): void
+  #collected(gauge: GaugeOf<VitalsOfUpstream>, labelNames: ['upstream']): void
+  #collected({ help, name, read }: GaugeOf<never>, labelNames: [] | ['upstream']): void {
     const counters = this
     new Gauge({
-      name: `imgapi_mirror_${name}`,
-      help,
-      labelNames: ['upstream'],
-      registers: [this.#registry],
+      ...this.#describe('gauge', name, help, labelNames),
+      labelNames,
       collect() {
-        // Of those that are gone nothing is told.
+        // Of what is gone, nothing is told.
         this.reset()
-        for (const upstream of counters.#vitalsNow?.upstreams ?? []) {
-          const value = read(upstream)
-          if (value !== undefined) this.set({ upstream: upstream.name }, value)
+        if (labelNames.length === 0) this.remove()
+        const vitals = counters.#vitalsNow
+        if (!vitals) return
+        for (const subject of labelNames.length === 0 ? [vitals] : vitals.upstreams) {
+          const value = read(subject as never)
+          if (value === undefined) continue
+          if ('name' in subject) this.set({ upstream: subject.name }, value)
+          else this.set(value)
         }
       },
     })
   }
+
+  #describe(kind: MetricFacts['kind'], name: string, help: string, labels: readonly string[]) {
+    const fullName = `imgapi_mirror_${name}`
+    this.#facts.push({ name: fullName, kind, labels, help })
+    return { name: fullName, help, registers: [this.#registry] }
+  }
 }
 
-const BREAKER_VALUES = { closed: 0, 'half-open': 0.5, open: 1 }
+const REFRESH_OUTCOMES = ['changed', 'unchanged', 'failed']
+const DAMAGE_KINDS = ['blob', 'fingerprint', 'image', 'icon', 'claims', 'registry', 'bundle', 'index']
 
 /** A client may send any word as its method; only these become labels. */
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])

@@ -7,6 +7,7 @@ import type { RatePlan } from '../parts/rate-plan.js'
 import type { Bandwidth } from './bandwidth.js'
 import { CircuitBreaker, type Passage } from './circuit-breaker.js'
 import { guardRegistry } from './guarded-registry.js'
+import { isStall } from './http-failure.js'
 import { NotAsked } from './not-asked.js'
 import type { RegistryUpstream } from './registry-upstream.js'
 import type {
@@ -204,6 +205,7 @@ export class GuardedUpstream implements Upstream {
           passage.succeeded()
           return answer
         } catch (error) {
+          if (isStall(error)) counters.stalled(this.name)
           const waitMs = this.#retryInMs(error, retries)
           if (isProbe || waitMs === undefined || clock.steadyMs() + waitMs > endMs) throw error
           await clock.pause(waitMs, signal)
@@ -245,6 +247,7 @@ export class GuardedUpstream implements Upstream {
   #watch({ body }: FileBody, passage: Passage): void {
     const onClose = () => {
       this.#ended()
+      if (isStall(body.errored)) this.#options.counters.stalled(this.name)
       if (body.readableDidRead || body.readableEnded) passage.succeeded()
       else report(passage, body.errored)
     }

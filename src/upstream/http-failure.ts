@@ -97,6 +97,11 @@ export function isConnectionLost(cause: unknown): boolean {
   return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(cause))
 }
 
+/** Whether this is what became of an answer that fell silent in the middle. */
+export function isStall(error: unknown): boolean {
+  return error instanceof Error && codeOf(error.cause) === 'UND_ERR_BODY_TIMEOUT'
+}
+
 /** By name, because undici 7.30 gives these errors no code: it looks it up in a table that is the other way round. */
 function isParserError(cause: unknown): boolean {
   return cause instanceof Error && cause.name === 'HTTPParserError'

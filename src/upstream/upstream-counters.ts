@@ -3,6 +3,8 @@ export interface UpstreamCounters {
   breakerTurned(upstream: string, state: 'closed' | 'open' | 'half-open'): void
   /** A question was asked once more. */
   retried(upstream: string): void
+  /** An answer fell silent, and was given up. */
+  stalled(upstream: string): void
   /** Bytes that had come were held back for so long, to keep to the rate. */
   waitedForRate(upstream: string, seconds: number): void
   /** We did not ask: the breaker is open, the line closed, or the upstream wants to be left alone. */
@@ -13,6 +15,7 @@ export interface UpstreamCounters {
 export const noUpstreamCounters: UpstreamCounters = {
   breakerTurned() {},
   retried() {},
+  stalled() {},
   waitedForRate() {},
   notAsked() {},
 }

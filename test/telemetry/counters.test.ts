@@ -51,16 +51,18 @@ describe('the counters', () => {
 
   it('count what upstreams count', async () => {
     const counters = new Counters()
-    const { breakerTurned, notAsked, retried, waitedForRate } = counters
+    const { breakerTurned, notAsked, retried, stalled, waitedForRate } = counters
     breakerTurned('smartos', 'open')
     breakerTurned('smartos', 'half-open')
+    stalled('smartos')
     notAsked('smartos', 'closed')
     retried('smartos')
     waitedForRate('smartos', 1.5)
     waitedForRate('smartos', 2)
     expect(await samples(counters)).toEqual(
       expect.arrayContaining([
-        'imgapi_mirror_upstream_breaker_open{upstream="smartos"} 0.5',
+        'imgapi_mirror_upstream_breaker_opened_total{upstream="smartos"} 1',
+        'imgapi_mirror_upstream_stalls_total{upstream="smartos"} 1',
         'imgapi_mirror_upstream_not_asked_total{upstream="smartos",reason="closed"} 1',
         'imgapi_mirror_upstream_retries_total{upstream="smartos"} 1',
         'imgapi_mirror_upstream_rate_wait_seconds_total{upstream="smartos"} 3.5',
@@ -76,7 +78,7 @@ describe('the counters', () => {
       imagesHeld: 2,
       blobsKept: 1,
       bytesKept: 99,
-      flights: [{}],
+      flights: [{ readers: 3 }],
       conflicts: [],
       keeping: {
         room: { quotaBytes: 1000, usedBytes: 99, pinnedBytes: 40, evictableBytes: 59 },
@@ -84,7 +86,10 @@ describe('the counters', () => {
         lost: [{}],
       },
       upstreams: [
-        { name: 'a', state: 'reachable', images: 4, lastHeardMs: 1000 },
+        {
+          ...{ name: 'a', state: 'reachable', images: 4, lastHeardMs: 1000 },
+          health: { breaker: 'half-open', rate: { limit: 'closed' }, pullLimit: { limit: 100, remaining: 7 } },
+        },
         { name: 'b', state: 'failing', images: 0, lastHeardMs: undefined },
       ],
     }))
@@ -94,6 +99,10 @@ describe('the counters', () => {
       expect.arrayContaining([
         'imgapi_mirror_images_listed 6',
         'imgapi_mirror_flights 1',
+        'imgapi_mirror_flight_readers 3',
+        'imgapi_mirror_upstream_breaker_open{upstream="a"} 0.5',
+        'imgapi_mirror_upstream_rate_limit_bytes_per_second{upstream="a"} 0',
+        'imgapi_mirror_upstream_pulls_remaining{upstream="a"} 7',
         'imgapi_mirror_quota_bytes 1000',
         'imgapi_mirror_used_bytes 99',
         'imgapi_mirror_pinned_bytes 40',
@@ -106,6 +115,12 @@ describe('the counters', () => {
         'imgapi_mirror_upstream_last_heard_timestamp_seconds{upstream="a"} 1',
       ]),
     )
+  })
+
+  it('say nothing of what there is not', async () => {
+    const counters = new Counters('1.2.3')
+    expect((await samples(counters)).filter((line) => !/_total|_info|_successful/.test(line))).toEqual([])
+    expect(await samples(counters)).toContain('imgapi_mirror_build_info{version="1.2.3"} 1')
   })
 
   it('watch the event loop', async () => {
