@@ -3,8 +3,8 @@ import { formatMinisignKey, minisign, minisignKeyName, minisignKeyOf } from '../
 import type { Signer } from '../../src/store/store.js'
 
 /** Somebody with a key of their own. */
-export function makeSigner(): Signer {
-  const signer = minisignKeyOf(generateKeyPairSync('ed25519').privateKey)
+export function makeSigner(secret = generateKeyPairSync('ed25519').privateKey): Signer {
+  const signer = minisignKeyOf(secret)
   return {
     key: minisignKeyName(signer),
     publicKey: formatMinisignKey(signer),
