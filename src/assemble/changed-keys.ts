@@ -37,7 +37,8 @@ function wordsOf(config: Config): ReadonlyMap<string, string> {
   for (const upstream of config.upstreams) {
     words.set(`upstreams.${upstream.name}`, JSON.stringify([asWritten(upstream, config), contentsOf(upstream)]))
   }
-  const { operatorAccess, publish } = config
+  const { bundles, operatorAccess, publish } = config
+  words.set('bundles.trustedKeys', JSON.stringify([words.get('bundles.trustedKeys'), bundles.trustedKeys]))
   const hashes = publish.users.flatMap(({ passwordHash, tokenHash }) => [passwordHash, tokenHash].map(textOf))
   words.set('publish', JSON.stringify([words.get('publish'), publish.ca, hashes]))
   words.set(

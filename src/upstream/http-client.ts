@@ -195,7 +195,8 @@ export class HttpClient {
       if (question.statuses.includes(status)) return this.#answer(url, question, response, giveBack)
       const told = await readBriefly(this.#answer(url, question, response, () => {}).body)
       if (![301, 302, 303, 307, 308].includes(status)) {
-        throw this.blame.ofStatus(url, status, { message: messageIn(told), retryAfter: header('retry-after') })
+        const message = messageIn(told, this.#secretsFor(url, question, start))
+        throw this.blame.ofStatus(url, status, { message, retryAfter: header('retry-after') })
       }
       if (question.body !== undefined) throw this.blame.misbehaved(url, 'redirects a body that is for itself alone')
       if (redirects === REDIRECTS_LIMIT) throw this.blame.misbehaved(start, `more than ${redirects} redirects`)
@@ -265,6 +266,12 @@ export class HttpClient {
     return url.origin === origin && username !== undefined ? basicAuthorization(username, password ?? '') : undefined
   }
 
+  /** What was proved with there, in the forms in which a server might say it back. */
+  #secretsFor(url: URL, question: Question, start: URL): string[] {
+    const credentials = this.#authorizationFor(url, question, start)?.split(' ').at(-1)
+    return [credentials, this.#options.password].filter((each) => each !== undefined && each !== '') as string[]
+  }
+
   #agentFor(url: URL): Dispatcher {
     const { authHosts = [], fileHosts, isOpenToPublic, origin } = this.#options
     if (url.origin === origin) return this.#agents.own
@@ -319,13 +326,17 @@ async function readBriefly(body: Readable): Promise<Buffer> {
  * What an error body says, if it is JSON with a `message`, as IMGAPI's are, or with `errors` that have one, as Docker
  * registries' are: one line, and short.
  */
-function messageIn(body: Buffer): string | undefined {
+function messageIn(body: Buffer, secrets: readonly string[]): string | undefined {
+  const withoutSecrets = (text: string) => secrets.reduce((left, each) => left.replaceAll(each, '(secret)'), text)
   try {
     const said: unknown = JSON.parse(body.toString('utf8'))
     if (!isJsonObject(said)) return undefined
     const [first] = Array.isArray(said.errors) ? (said.errors as unknown[]) : []
     const message = said.message ?? (isJsonObject(first) ? (first.message ?? first.code) : undefined)
-    return typeof message === 'string' ? message.slice(0, TOLD_CHARACTERS).replace(/\p{Control}+/gu, ' ') : undefined
+    if (typeof message !== 'string') return undefined
+    return withoutSecrets(message)
+      .slice(0, TOLD_CHARACTERS)
+      .replace(/\p{Control}+/gu, ' ')
   } catch {
     return undefined
   }
