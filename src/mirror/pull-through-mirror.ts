@@ -650,6 +650,7 @@ export class PullThroughMirror implements Mirror {
         hold: (image) => this.#hold(image),
       }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
+      status: () => this.status(),
       explain: (what, signal) => explainer.explain(what, signal),
     }
   }

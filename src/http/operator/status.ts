@@ -1,11 +1,15 @@
-import type { ImportStatus, KeepingStatus, Mirror, UpstreamStatus } from '../../mirror/mirror.js'
+import type { ImportStatus, KeepingStatus, Mirror, MirrorStatus, UpstreamStatus } from '../../mirror/mirror.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
-/** What is going on, for people and scripts. Times are ISO 8601 and end in `At`; absent values are null. */
+/** What is going on, for people and scripts. */
 export async function status(context: Context, mirror: Mirror): Promise<void> {
-  const { upstreams, conflicts, keeping, imports = [], ...rest } = mirror.status()
-  const body = {
+  await sendJson(context, describeStatus(mirror.status()), { cacheControl: 'no-store' })
+}
+
+/** Times are ISO 8601 and end in `At`; absent values are null. */
+export function describeStatus({ upstreams, conflicts, keeping, imports = [], ...rest }: MirrorStatus) {
+  return {
     ...rest,
     upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
       ...upstream,
@@ -19,7 +23,6 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
     keeping: keepingOf(keeping),
     imports: imports.map(importOf),
   }
-  await sendJson(context, body, { cacheControl: 'no-store' })
 }
 
 /** A rate is in bytes per second, or one of the words `unlimited` and `closed`. */

@@ -1,4 +1,5 @@
 import type { Jobs } from '../jobs.js'
+import type { MirrorStatus } from '../mirror.js'
 import type { Adoption } from './adoption.js'
 import type { Auditing } from './auditing.js'
 import type { Explanation } from './explanation.js'
@@ -21,6 +22,8 @@ export interface Operations extends MirrorOperations {
 
 /** Those of them that the mirror has done itself. */
 export interface MirrorOperations {
+  /** What is going on. */
+  status(): MirrorStatus
   readonly jobs: Jobs
   readonly auditing: Auditing
   readonly images: KnownImages

@@ -10,6 +10,7 @@ import type { Endpoint } from './define-endpoint.js'
 import { explain } from './explain.js'
 import { followJob } from './follow-job.js'
 import { getJob } from './get-job.js'
+import { getStatus } from './get-status.js'
 import { importImages } from './import-images.js'
 import { listAllImages } from './list-all-images.js'
 import { listJobs } from './list-jobs.js'
@@ -26,6 +27,7 @@ import { verifyImages } from './verify-images.js'
 
 /** The operator API, whole: what is not here is not mounted, and not in docs/openapi.json. */
 export const ENDPOINTS: readonly Endpoint[] = [
+  getStatus,
   listJobs,
   getJob,
   followJob,

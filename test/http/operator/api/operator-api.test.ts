@@ -91,6 +91,19 @@ it('says what is wrong with a request, parameter by parameter', async () => {
   expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'HEAD, GET'])
 })
 
+it('tells how the mirror is, as /status does', async () => {
+  const { url, alone, images, listed, pull } = await makeRig()
+  await pull(alone)
+  expect(await listed()).toHaveLength(images.length)
+  const { body } = await ask(url, 'GET', '/api/status')
+  expect(body).toMatchObject({
+    imagesListed: 4,
+    imagesHeld: 1,
+    upstreams: [{ name: 'u', state: 'reachable', images: 4 }],
+  })
+  expect(body).toEqual(await (await fetch(`${url}/status`)).json())
+})
+
 it('lists images in order, narrowed by filters, page by page', async () => {
   const { url, listed, pull, alone } = await makeRig()
   expect(await listed()).toEqual(['alone', 'base', 'left', 'right'])
