@@ -80,14 +80,14 @@ export class ApiClient {
         for (let end = rest.indexOf('\n\n'); end !== -1; end = rest.indexOf('\n\n')) {
           const data = dataOf(rest.slice(0, end))
           rest = rest.slice(end + 2)
-          if (data !== '') yield parse<Event>(data)
+          if (data !== '') yield parse<Event>(data, this.url)
         }
         if (rest.length > EVENT_LIMIT_CHARACTERS) throw new CommandFailure(`${this.url}: an event does not end`)
       }
     } catch (cause) {
       if (signal.aborted) return
       if (cause instanceof CommandFailure) throw cause
-      throw this.#unreachable(cause)
+      throw this.#brokenOff(cause)
     } finally {
       response.destroy()
     }
@@ -98,7 +98,7 @@ export class ApiClient {
     try {
       if ((response.statusCode ?? 500) >= 300) throw await this.#refusalOf(response)
       const text = await this.#read(response)
-      return text === '' ? (undefined as Answer) : parse<Answer>(text)
+      return text === '' ? (undefined as Answer) : parse<Answer>(text, this.url)
     } finally {
       response.destroy()
     }
@@ -129,7 +129,7 @@ export class ApiClient {
           ...(this.#operator !== undefined && { 'x-operator': this.#operator }),
           ...(bytes && { 'content-type': 'application/json', 'content-length': String(bytes.length) }),
           ...(!bytes && method !== 'GET' && { 'content-length': '0' }),
-          ...(token !== undefined && { authorization: `Bearer ${token}` }),
+          ...(token !== undefined && { authorization: `Bearer ${token.text}` }),
         },
         agent: false,
         timeout: SILENCE_LIMIT_MS,
@@ -161,7 +161,7 @@ export class ApiClient {
         chunks.push(chunk)
       }
     } catch (cause) {
-      throw this.#unreachable(cause)
+      throw this.#brokenOff(cause)
     }
     return Buffer.concat(chunks).toString()
   }
@@ -172,9 +172,14 @@ export class ApiClient {
     if (!isJsonObject(said) || typeof said.message !== 'string') {
       return new CommandFailure(`${this.url} answers ${status}, which is no answer of a mirror's operator listener`)
     }
-    const hint = status === 401 ? ' (--token-file says who you are)' : ''
+    const hint = status === 401 ? ` (${this.#hintForStrangers()})` : ''
     const lines = said.message.split('\n').map(printable)
     return new ApiRefusal(`${lines.join('\n')}${hint}`, status, String(said.code))
+  }
+
+  #brokenOff(cause: unknown): CommandFailure {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    return new CommandFailure(`${this.url} answered, and not to the end: ${reason}`, undefined, { cause })
   }
 
   #unreachable(cause: unknown): CommandFailure {
@@ -182,11 +187,31 @@ export class ApiClient {
     const { startCommand, url } = this.#address
     const message = `no mirror answers at ${url}; is it running? (${startCommand})`
     if (['ECONNREFUSED', 'ENOENT'].includes(code)) return new NoMirror(message, undefined, { cause })
-    // There was one, a moment ago.
-    if (['ECONNRESET', 'EPIPE'].includes(code)) return new CommandFailure(message, undefined, { cause })
-    const reason = cause instanceof Error && cause.message !== '' ? cause.message : code
-    return new CommandFailure(`${this.url}: ${reason}`, undefined, { cause })
+    const reason =
+      REASONS[code] ?? (cause instanceof Error && cause.message !== '' ? `: ${cause.message}` : `: ${code}`)
+    return new CommandFailure(`${url}${reason}`, undefined, { cause })
   }
+
+  #hintForStrangers(): string {
+    const { client, token } = this.#address
+    if (token) return `it is from ${token.from}`
+    return client ? '--token-file says who you are, too' : '--token-file or --cert says who you are'
+  }
+}
+
+/** What is wrong with how we called, in words that go on behind the url. */
+const UNTRUSTED = ': its certificate is of no authority that is known here; --ca names a file with the right one'
+const HUNG_UP = ' hung up without an answer; does it speak https?'
+const REASONS: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
+  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+  EPROTO: ' speaks no TLS that we understand; is http:// meant?',
+  ECONNRESET: HUNG_UP,
+  EPIPE: HUNG_UP,
+  HPE_INVALID_CONSTANT: ' speaks no HTTP; does it speak https?',
+  ENOTFOUND: ': nobody knows this name',
 }
 
 function searchOf(query: Query): string {
@@ -207,9 +232,10 @@ function dataOf(event: string): string {
     .join('\n')
 }
 
-function parse<Value>(text: string): Value {
+function parse<Value>(text: string, url: string): Value {
   const value = parseIfJson(text)
-  if (value === undefined) throw new CommandFailure('the answer is no JSON, and so no answer of a mirror')
+  if (value === undefined)
+    throw new CommandFailure(`${url} answers with something else than JSON, and so is no operator listener of a mirror`)
   return value as Value
 }
 

@@ -22,7 +22,7 @@ export interface MirrorOptions {
 export interface MirrorAddress {
   /** `http://127.0.0.1:8081`, `https://...`, or `unix:/path`. */
   readonly url: string
-  readonly token: string | undefined
+  readonly token: { readonly text: string; readonly from: string } | undefined
   /** PEM: who may vouch for the mirror, instead of the system's authorities. */
   readonly ca: string | undefined
   /** PEM: the mirror's own certificate, read from its configuration: no name in it has to fit. */
@@ -60,10 +60,16 @@ export function addMirrorOptions<Args extends unknown[], Options extends OptionV
  */
 export async function findMirror(options: MirrorOptions, surroundings: Surroundings): Promise<MirrorAddress> {
   const { environment } = surroundings
-  const token = options.tokenFile && (await readText(options.tokenFile, surroundings)).trim()
+  const { tokenFile } = options
+  const token = tokenFile && { text: (await readText(tokenFile, surroundings)).trim(), from: tokenFile }
   const ca = options.ca && (await readText(options.ca, surroundings))
   const cert = options.cert && (await readText(options.cert, surroundings))
   const key = options.key ? await readText(options.key, surroundings) : cert
+  if (options.cert && key && !key.includes('PRIVATE KEY-----')) {
+    const keyless = options.key ?? `${options.cert}`
+    const advice = options.key ? '' : '; --key names the file that has'
+    throw new CommandFailure(`${keyless} has no private key in it${advice}`)
+  }
   const proofs = { token: token || undefined, ca: ca || undefined, client: cert && key ? { cert, key } : undefined }
 
   const url = urlElsewhere(options, environment)
@@ -81,7 +87,7 @@ export async function findMirror(options: MirrorOptions, surroundings: Surroundi
   const ownToken = config.operatorAccess.token?.reveal()
   return {
     ...proofs,
-    token: proofs.token ?? (ownToken && !parseTokenHash(ownToken) ? ownToken : undefined),
+    token: proofs.token ?? (ownToken && !parseTokenHash(ownToken) ? { text: ownToken, from: path } : undefined),
     url: urlOf(listen),
     ownCertificate: typeof listen === 'string' ? undefined : await readText(listen.cert, surroundings),
     startCommand: `imgapi-mirror serve --config ${path}`,
