@@ -15,6 +15,7 @@ import { formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
 import { addDirectoryOptions, type DirectoryOptions } from './ask-or-read.js'
 import { CommandFailure, type CommandSurroundings, FAILED, MISUSED } from './command.js'
+import { fitText } from './facts.js'
 import { addMirrorOptions, type MirrorOptions, readMirrorConfig, urlElsewhere } from './mirror-options.js'
 import { printable } from './printable.js'
 import { addTableOptions, type Column, printTable } from './table.js'
@@ -67,7 +68,11 @@ export function registerAudit(program: Command, surroundings: CommandSurrounding
         : await ask(options, surroundings, (mirror) =>
             mirror.post<LedgerVerdict>('/api/audit/verify', { heads, ...(publicKey && { publicKey }) }),
           )
-      surroundings.write(json ? `${JSON.stringify(verdict, null, 2)}\n` : describeVerdict(verdict))
+      surroundings.write(
+        json
+          ? `${JSON.stringify(verdict, null, 2)}\n`
+          : fitText(describeVerdict(verdict), surroundings.terminal?.columns()),
+      )
       if (!verdict.isIntact) surroundings.exitWith(FAILED)
     })
 

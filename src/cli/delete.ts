@@ -30,8 +30,7 @@ export function registerDelete(program: Command, surroundings: CommandSurroundin
     for (const uuid of uuids) {
       const removal = await mirror.delete<RemovalAnswer>(`/api/images/${uuid}`).catch(asNotHeld)
       removals.push(removal)
-      if (!options.json)
-        surroundings.write(`${uuid} is not held any more; ${formatSize(removal.freedBytes)} are free again\n`)
+      if (!options.json) surroundings.write(`${uuid} is let go of; ${formatSize(removal.freedBytes)} are free again\n`)
     }
     if (options.json) surroundings.write(`${JSON.stringify(removals, null, 2)}\n`)
   })

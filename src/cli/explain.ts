@@ -2,6 +2,7 @@ import type { Command } from '@commander-js/extra-typings'
 import type { Explanation } from '../mirror/operations/explanation.js'
 import { ApiClient } from './api-client.js'
 import { type CommandSurroundings, FAILED } from './command.js'
+import { fitText } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { printable } from './printable.js'
 
@@ -26,8 +27,8 @@ export function registerExplain(program: Command, surroundings: CommandSurroundi
     const mirror = await ApiClient.open(options, surroundings)
     const explanation = await mirror.get<Explanation>(`/api/explain/${encodeURIComponent(what)}`)
     const { image, words } = explanation
-    const lines = options.json ? [JSON.stringify(explanation, null, 2)] : words.map(printable)
-    surroundings.write(`${lines.join('\n')}\n`)
+    const text = fitText(words.map(printable).join('\n'), surroundings.terminal?.columns())
+    surroundings.write(`${options.json ? JSON.stringify(explanation, null, 2) : text}\n`)
     if (!image?.isServed) surroundings.exitWith(FAILED)
   })
 }

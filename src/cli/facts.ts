@@ -19,7 +19,7 @@ export function formatFacts(
 }
 
 /** At blanks; what has none is not torn apart. */
-function wrap(text: string, width: number): string[] {
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   for (const word of text.split(' ')) {
     const last = lines.at(-1)
@@ -27,6 +27,19 @@ function wrap(text: string, width: number): string[] {
     else lines.push(word)
   }
   return lines
+}
+
+/** Lines of text on a terminal: what is too long goes on below, a little further in than it began. */
+export function fitText(text: string, columns = Number.POSITIVE_INFINITY): string {
+  return text
+    .split('\n')
+    .flatMap((line) => {
+      if (line.length <= columns) return [line]
+      const indent = /^ */.exec(line)![0]
+      const [first = '', ...others] = wrap(line.trimStart(), columns - indent.length - 2)
+      return [`${indent}${first}`, ...others.map((other) => `${indent}  ${other}`)]
+    })
+    .join('\n')
 }
 
 /** `1 file`, `2 files`. */

@@ -6,6 +6,7 @@ import { COMMANDS } from './commands.js'
 import { configCheck } from './config-check.js'
 import { configExample } from './config-example.js'
 import { configSchema } from './config-schema.js'
+import { fitHelp } from './fit-help.js'
 import { publish } from './publish.js'
 import { serve } from './serve.js'
 import type { Surroundings } from './surroundings.js'
@@ -18,7 +19,8 @@ Examples:
   imgapi-mirror --config config.yaml           run the mirror
   imgadm sources -a http://mirror:8080         on a SmartOS host: use it
 
-  zfs send zones/x@final | gzip | imgapi-mirror publish http://mirror:8080 --name x --version 1.0.0 --os smartos
+  zfs send zones/x@final | gzip |
+      imgapi-mirror publish http://mirror:8080 --name x --version 1.0.0 --os smartos
 
 Any key of the config can be set by an environment variable: IMGAPI_MIRROR_LISTEN, IMGAPI_MIRROR_UPSTREAMS_0_URL...`
 
@@ -45,7 +47,8 @@ Example:
 
 /** Does what the command line asks for. Answers the exit code; failures we expect are told, others are thrown on. */
 export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { complain, version, write } = surroundings
+  const { complain, terminal, version, write } = surroundings
+  const columns = terminal?.columns()
   let exitCode = 0
 
   const program = new Command('imgapi-mirror')
@@ -55,7 +58,12 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     .showSuggestionAfterError()
     // Else the --version of an image would be ours.
     .enablePositionalOptions()
-    .configureOutput({ writeOut: write, writeErr: complain })
+    .configureOutput({
+      writeOut: (text) => write(columns === undefined ? text : fitHelp(text, columns)),
+      writeErr: complain,
+      getOutHelpWidth: () => columns ?? 100,
+      getErrHelpWidth: () => columns ?? 100,
+    })
     .exitOverride()
     .hook('preSubcommand', refuseUnknownCommand)
 

@@ -44,6 +44,12 @@ const IMAGES = [
   ),
 ]
 
+type Session = readonly (readonly [line: string, columns?: number])[]
+
+function atEveryWidth(line: string): Session {
+  return [[line, 80], [line, 200], [line]]
+}
+
 describe('a command', () => {
   let upstream: TestServer
   let mirror: RunningMirror
@@ -79,41 +85,59 @@ describe('a command', () => {
     })
 
   /** In the order in which an operator might; each finds what those before it have left. A number is a terminal's width. */
-  const SESSIONS: Record<string, readonly (readonly [line: string, columns?: number])[]> = {
+  const SESSIONS: Record<string, Session> = {
     avail: [
-      ['avail', 80],
-      ['avail', 200],
-      ['avail'],
+      ...atEveryWidth('avail'),
       ['avail name=~ub os!=smartos -o uuid,size,state'],
       ['avail -H -o uuid -s -size'],
       ['avail colour=red'],
       ['avail -o colour'],
     ],
-    import: [[`import ${APP}`], [`import ${APP}`, 80], [`import ${NOBODYS}`], ['import base']],
-    list: [['list', 80], ['list'], ['list -o name,held,upstream,origin -s name'], ['list name=nothing']],
-    show: [[`show ${APP}`], [`show ${LINUX}`], [`show -m ${BASE}`], [`show ${NOBODYS}`]],
-    ancestry: [[`ancestry ${APP}`, 80], [`ancestry -H -o uuid ${APP}`], [`ancestry ${LINUX}`, 80]],
+    import: [[`import ${APP}`], ...atEveryWidth(`import ${APP}`), [`import ${NOBODYS}`], ['import base']],
+    list: [...atEveryWidth('list'), ['list -o name,held,upstream,origin -s name'], ['list name=nothing']],
+    show: [...atEveryWidth(`show ${APP}`), [`show ${LINUX}`], [`show -m ${BASE}`], [`show ${NOBODYS}`]],
+    explain: [...atEveryWidth(`explain ${APP}`), ['explain ubuntu', 80], ['explain nothing'], [`explain ${NOBODYS}`]],
+    ancestry: [
+      ...atEveryWidth(`ancestry ${APP}`),
+      [`ancestry -H -o uuid ${APP}`],
+      [`ancestry ${LINUX}`, 80],
+      [`ancestry ${NOBODYS}`],
+    ],
     pin: [
-      [`pin ${APP} --reason important`],
+      ...atEveryWidth(`pin ${APP} --reason important`),
       ['list -o name,pinned'],
       [`delete ${APP}`],
-      [`unpin ${APP}`],
-      [`unpin ${APP}`],
+      ...atEveryWidth(`unpin ${APP}`),
+      [`pin ${NOBODYS}`],
     ],
-    verify: [['verify'], [`verify ${BASE}`], [`verify ${LINUX}`]],
-    scrub: [['scrub']],
-    refresh: [['refresh'], ['refresh central', 80], ['refresh nobody']],
-    reload: [['reload'], ['reload -j']],
-    upstreams: [['upstreams'], ['sources', 80], ['upstreams -c'], ['upstreams -o name,state,images,setaside']],
-    status: [['status']],
+    verify: [...atEveryWidth('verify'), [`verify ${BASE}`], [`verify ${LINUX}`]],
+    scrub: atEveryWidth('scrub'),
+    refresh: [...atEveryWidth('refresh'), ['refresh nobody']],
+    upstreams: [
+      ...atEveryWidth('upstreams'),
+      ['sources', 80],
+      ['upstreams -c'],
+      ['upstreams -o name,state,images,setaside'],
+    ],
+    status: atEveryWidth('status'),
+    reload: [...atEveryWidth('reload'), ['reload -j']],
+    'audit-compare': atEveryWidth('audit compare'),
     vacuum: [
-      ['vacuum -n'],
+      ...atEveryWidth('vacuum -n'),
       ['vacuum -n --free 1B -o uuid,name,version,frees', 80],
       ['vacuum --free 10GiB'],
       ['vacuum --free much'],
     ],
-    delete: [[`import ${APP}`], [`delete ${BASE}`], [`delete ${APP}`], [`delete ${APP}`], ['list -H -o name']],
-    jobs: [['jobs -o state,done,title,by,kind'], ['jobs nonsense'], ['jobs --cancel']],
+    adopt: [...atEveryWidth('adopt /nowhere'), ['adopt']],
+    delete: [
+      [`import ${APP}`],
+      [`delete ${BASE}`],
+      [`delete ${APP}`, 80],
+      [`delete ${APP}`],
+      [`delete ${APP}`, 200],
+      ['list -H -o name'],
+    ],
+    jobs: [...atEveryWidth('jobs -o state,done,title,by,kind'), ['jobs nonsense'], ['jobs --cancel']],
   }
 
   it.each(Object.keys(SESSIONS))('looks like golden/%s.txt', async (name) => {

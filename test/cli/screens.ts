@@ -8,6 +8,8 @@ export function normalise(text: string): string {
     .replace(/(?:\d+[dhms] ?)+ ago|\bnow\b/g, 'AGO')
     .replace(/\bin \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, 'in DURATION')
     .replace(/\b\d+ms\b/g, 'DURATION')
+    // Entries are written about a second after what they tell of.
+    .replace(/^(What the ledger says last:\n)(?: {2}.*\n)*/gm, '$1  ENTRIES\n')
     .replace(/\b(?!1{8}|2{8}|3{8}|9{8})[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'JOB')
   // What was longer or shorter has moved what stands beside it.
   return normal !== text && /^[A-Z]+ {2,}[A-Z]/.test(text) ? normal.replace(/ {3,}/g, '  ') : normal
