@@ -7,6 +7,9 @@ import type { Upstream } from '../upstream/upstream.js'
 import { type ClientSourcesOptions, clientSources } from './client-sources.js'
 import { policiesOf } from './policies-of.js'
 
+/** How long clients who have bytes already wait for an upstream that is away; never longer than for one that is silent. */
+const AWAY_PATIENCE_MS = 5_000
+
 /** What a configuration says to the mirror, in the mirror's words: all that may change while it runs. */
 export function mirrorRules(upstreams: readonly Upstream[], given: ClientSourcesOptions): MirrorRules {
   const { config } = given
@@ -16,6 +19,9 @@ export function mirrorRules(upstreams: readonly Upstream[], given: ClientSources
   return {
     upstreams,
     connections: new Map(config.upstreams.map(({ name, connections }) => [name, connections])),
+    awayPatienceMs: new Map(
+      config.upstreams.map(({ name, timeouts }) => [name, Math.min(AWAY_PATIENCE_MS, timeouts.stallMs)]),
+    ),
     precedence: config.upstreams.map(({ name }) => name),
     registries: config.upstreams.flatMap(({ platform, type, url }) =>
       type === 'docker' ? [{ host: parseRegistryAddress(url.href).host, platform }] : [],

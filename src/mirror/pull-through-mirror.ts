@@ -54,6 +54,8 @@ export interface MirrorOptions {
   readonly upstreams: readonly Upstream[]
   /** By name of upstream: how many connections may carry one file. One, where nothing is said. */
   readonly connections: ReadonlyMap<string, number>
+  /** By name of upstream: how long clients who have bytes already wait for it while it is away. Not at all, where nothing is said. */
+  readonly awayPatienceMs?: ReadonlyMap<string, number>
   /** The names of all configured upstreams in order of precedence, also when offline: their claims still count. */
   readonly precedence: readonly string[]
   /** Without them, a mirror without channels. */
@@ -91,6 +93,7 @@ export type MirrorRules = Pick<
   MirrorOptions,
   | 'upstreams'
   | 'connections'
+  | 'awayPatienceMs'
   | 'precedence'
   | 'channels'
   | 'registries'
@@ -583,7 +586,15 @@ export class PullThroughMirror implements Mirror {
     const { upstreams } = this.#options
     return claims.flatMap((claim) => {
       const upstream = upstreams.find((each) => each.name === claim.upstream)
-      return upstream ? [{ upstream, claim, connections: this.#options.connections.get(upstream.name) ?? 1 }] : []
+      if (!upstream) return []
+      const { awayPatienceMs, connections } = this.#options
+      const { name } = upstream
+      return {
+        upstream,
+        claim,
+        connections: connections.get(name) ?? 1,
+        awayPatienceMs: awayPatienceMs?.get(name) ?? 0,
+      }
     })
   }
 

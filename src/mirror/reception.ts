@@ -4,7 +4,7 @@ import type { Digest } from '../images/digest.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Log } from '../parts/log.js'
 import { pause } from '../parts/pause.js'
-import type { FileBody, LivePriority, TlsIdentity, Upstream } from '../upstream/upstream.js'
+import { type FileBody, type LivePriority, priorityNow, type TlsIdentity, type Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import type { InFlightFile } from './in-flight-file.js'
 import { type ByteRange, MissingPieces } from './missing-pieces.js'
@@ -15,6 +15,8 @@ export interface Offer {
   readonly claim: Claim
   /** How many connections may carry the file at once; at least 1. More only help where the line is long. */
   readonly connections: number
+  /** How long clients who have bytes already wait for it while it is away, before they are cut. */
+  readonly awayPatienceMs?: number
 }
 
 /** Somebody who gave bytes, and who that proved to be. */
@@ -75,6 +77,8 @@ export class Reception {
   readonly #validators = new Map<Offer, string>()
   /** Offers seen to ignore ranges: they get one connection, and start over from the first byte. */
   readonly #rangeless = new Set<Offer>()
+  /** An upstream has begun to deliver: from then on clients can no more be told that none does. */
+  #hasBegun = false
   /** Upstreams gave different bytes for the same place. The first ones stand, until the whole is verified. */
   #isDisputed = false
 
@@ -101,6 +105,7 @@ export class Reception {
     const { counters, file, log, manifest, offers, signal } = this.#options
     const complaints = new Map<string, unknown>()
     let futile = 0
+    let failingSinceMs = 0
     for (let turn = 0; file.receivedBytes < file.sizeBytes; ) {
       const offer = offers[turn % offers.length]!
       const [before, wasPassing] = [presentBytes(file), file.isPassing]
@@ -122,10 +127,14 @@ export class Reception {
           facts,
           `upstream ${offer.upstream.name} failed with file ${this.#options.fileIndex} of image ${manifest.uuid}`,
         )
+        if (futile === 0 || receivedBytes > before) failingSinceMs = performance.now()
         futile = receivedBytes > before ? 0 : futile + 1
         const soonestMs = Math.min(...waitsOf(complaints.values()))
         const isWorthASecond = receivedBytes > 0 || soonestMs <= SOON_MS
-        if (futile >= offers.length * (isWorthASecond ? FUTILE_ROUNDS : 1)) throw this.#nobodyDelivers(complaints)
+        const isFutile = futile >= offers.length * (isWorthASecond ? FUTILE_ROUNDS : 1)
+        if (isFutile && !this.#isWorthWaiting(complaints, performance.now() - failingSinceMs)) {
+          throw this.#nobodyDelivers(complaints)
+        }
         if (futile >= offers.length) {
           const backoffMs = this.#options.backoffMs(futile)
           await pause(soonestMs <= SOON_MS ? Math.max(soonestMs, backoffMs) : backoffMs, signal)
@@ -134,6 +143,15 @@ export class Reception {
         if (offers.length > 1) counters.flightFailedOver(offer.upstream.name)
       }
     }
+  }
+
+  /** Whether clients who have begun to read would rather wait than be cut: whoever failed is only away, and not for long yet. */
+  #isWorthWaiting(complaints: ReadonlyMap<string, unknown>, failingMs: number): boolean {
+    if (!this.#hasBegun || priorityNow(this.#options.priority) !== 'client') return false
+    const failures = [...complaints.values()]
+    const areAway = failures.every((error) => isMirrorError(error, 'UPSTREAM_UNREACHABLE'))
+    const leftMs = Math.max(...this.#options.offers.map(({ awayPatienceMs = 0 }) => awayPatienceMs)) - failingMs
+    return areAway && leftMs > 0 && waitsOf(failures).every((waitMs) => waitMs <= leftMs)
   }
 
   /** Fetches what is missing from one upstream, by as many connections as it is given, until nothing is or one fails. */
@@ -183,6 +201,7 @@ export class Reception {
     })
     try {
       const endBytes = this.#check(offer, piece, answer)
+      this.#hasBegun = true
       this.#options.onBegun({ upstream: offer.upstream.name, contentMd5: answer.contentMd5 })
       if (endBytes === piece.endBytes) onPartGiven()
       await this.#absorb(offer, answer, endBytes, signal)

@@ -123,6 +123,27 @@ describe('a file that breaks off', () => {
     expect(server.attempts(uuid)).toBeGreaterThan(5)
   })
 
+  it('arrives, though the only upstream goes away for a while in the middle', async () => {
+    const [uuid, file] = [randomUUID(), randomBytes(MIB)]
+    let awayUntilMs = 0
+    const goesAway: Fault = {
+      name: 'is away for a while',
+      isSurvivable: true,
+      serve(asked) {
+        if (asked.attempt === 1) {
+          awayUntilMs = performance.now() + 1500
+          asked.response.writeHead(200, { 'content-length': file.length })
+          asked.response.write(file.subarray(0, MIB / 2), () => setTimeout(() => asked.socket.destroy(), 50))
+        } else if (performance.now() < awayUntilMs) asked.socket.destroy()
+        else serveHonestly(asked)
+      },
+    }
+    const server = await zoo(file, uuid, goesAway)
+    const mirror = await mirrorOf([server], {}, { timeouts: { connect: '1s', headers: '1s', stall: '10s' } })
+    expectFile(await download(mirror.url, uuid), file)
+    expect(server.attempts(uuid)).toBeGreaterThan(3)
+  })
+
   it('costs what is missing, and no more, after a restart', async () => {
     const [uuid, file] = [randomUUID(), randomBytes(4 * MIB)]
     const most = 3 * MIB
