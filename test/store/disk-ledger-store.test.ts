@@ -8,6 +8,8 @@ import { silentLog } from '../../src/parts/log.js'
 import { DiskLedgerStore } from '../../src/store/disk-ledger-store.js'
 import { type FileSystem, nodeFileSystem } from '../../src/store/file-system.js'
 import { LedgerFiles } from '../../src/store/ledger-files.js'
+import { hashOfLine } from '../../src/store/ledger-line.js'
+import { sealJson } from '../../src/store/sealed-json.js'
 import { RecordingLog } from '../support/recording-log.js'
 import { temporaryDirectory } from '../support/temporary.js'
 import { FaultyFileSystem } from './faulty-file-system.js'
@@ -41,6 +43,11 @@ async function writtenLedger(entries: number, options: object = {}) {
   const head = await ledger.sign()
   await ledger.close()
   return { places, head, path: join(places.root, 'ledger', '000001.jsonl') }
+}
+
+/** A line with other words and a checksum that fits them. */
+function sealedAnew(line: string): string {
+  return sealJson(line.replace(/,"crc32":"[0-9a-f]{8}"\}$/, '}'))
 }
 
 const check = (places: Places, hashesOf: number[] = []) => new LedgerFiles(places).check({ hashesOf })
@@ -209,6 +216,28 @@ describe('the check', () => {
     const { faults } = await check(places)
     // The same entry, signed by another mirror.
     expect(faults[0]).toMatchObject({ seq: 6, segment: 'ledger/000001.jsonl', line: 6 })
+  })
+
+  it('finds an entry whose words were changed and sealed anew, by the hash that the next one has of it', async () => {
+    const { places, path } = await writtenLedger(5)
+    const lines = (await readFile(path, 'utf8')).split('\n')
+    lines[2] = sealedAnew(lines[2]!.replace('"number":3', '"number":9'))
+    await writeFile(path, lines.join('\n'))
+    const reason = expect.stringContaining('entry 3 is not the one that was written')
+    expect((await check(places)).faults).toEqual([expect.objectContaining({ seq: 3, line: 4, complaint: reason })])
+  })
+
+  it('finds a change after which everything was chained anew, by what the key has signed', async () => {
+    const { places, path } = await writtenLedger(5)
+    const lines = (await readFile(path, 'utf8')).split('\n')
+    lines[2] = sealedAnew(lines[2]!.replace('"number":3', '"number":9'))
+    for (let place = 3; place < 6; place++) {
+      const previous = `"previous":"${hashOfLine(Buffer.from(lines[place - 1]!))}"`
+      lines[place] = sealedAnew(lines[place]!.replace(/"previous":"[0-9a-f]{64}"/, previous))
+    }
+    await writeFile(path, lines.join('\n'))
+    const reason = expect.stringContaining('entry 6 proves nothing')
+    expect((await check(places)).faults).toEqual([expect.objectContaining({ seq: 6, complaint: reason })])
   })
 
   it('finds a segment that is missing, the first one too', async () => {
