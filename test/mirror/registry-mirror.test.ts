@@ -227,7 +227,10 @@ describe('clients that take no index', () => {
     await expectImage(mirror, arm64)
     await mirror.close()
     const offline = await startMirror({ data: mirror.dataDirectory, upstreams: [upstream], offline: true })
-    expect((await ask(offline, manifestPath(), accept)).bytes?.equals(arm64.manifest.bytes)).toBe(true)
+    const remembered = await ask(offline, manifestPath(), accept)
+    expect(remembered.bytes?.equals(arm64.manifest.bytes)).toBe(true)
+    // Nobody asked what the tag means now.
+    expect(remembered.headers.get('warning')).toMatch(/^110 /)
   })
 })
 
