@@ -113,6 +113,7 @@ export interface UpstreamConfig
       | 'platform'
       | 'pull'
       | 'recompress'
+      | 'allowUntrusted'
     >
   > {
   /** As `channel` or the url says it. */

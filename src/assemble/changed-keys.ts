@@ -19,8 +19,9 @@ export function changedKeys(before: Config, after: Config): string[] {
 /** Equal for upstreams that one connection can serve: all that counts but how fast it may be, and what becomes of what it says. */
 export function upstreamKey(upstream: UpstreamConfig, config: Config): string {
   const { rate: _live, voice: _ours, intoChannels: _alsoOurs, ...words } = asWritten(upstream, config)
-  const { limits, maxAncestry } = config
-  return JSON.stringify([words, contentsOf(upstream), limits.listBytes, maxAncestry])
+  const { bundles, limits, maxAncestry } = config
+  const trusted = upstream.type === 'bundle' ? bundles.trustedKeys : undefined
+  return JSON.stringify([words, contentsOf(upstream), limits.listBytes, maxAncestry, trusted])
 }
 
 /** Keys of which it is enough to know that anything in them has changed. */

@@ -35,7 +35,8 @@ const CONNECTIONS = 4
 export function clientSources(given: ClientSourcesOptions): PublishingRules['sources'] {
   const { config } = given
   if (config.isOffline) return undefined
-  const upstreams = config.upstreams.map(({ url }) => url.origin)
+  // A directory has no origin.
+  const upstreams = config.upstreams.flatMap(({ url }) => (url.protocol === 'file:' ? [] : url.origin))
   return {
     origins: new Set([...upstreams, ...config.publish.sources]),
     openSource: (url) => makeUpstream(optionsFor(url, given)),

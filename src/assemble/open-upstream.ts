@@ -1,3 +1,4 @@
+import { TrustedKeys } from '../bundle/trusted-keys.js'
 import type { Config, UpstreamConfig } from '../config.js'
 import type { Store } from '../store/store.js'
 import type { GuardedUpstream } from '../upstream/guarded-upstream.js'
@@ -13,7 +14,7 @@ export type CommonToUpstreams = Pick<
 /** @throws MirrorError CONFIG_INVALID for a url, certificates or proxies that cannot be used. */
 export function openUpstream(
   upstream: UpstreamConfig,
-  { limits: { listBytes }, maxAncestry }: Config,
+  { bundles, limits: { listBytes }, maxAncestry }: Config,
   { registry }: Pick<Store, 'registry'>,
   common: CommonToUpstreams,
 ): GuardedUpstream {
@@ -27,6 +28,7 @@ export function openUpstream(
     dockerConfig: dockerConfig?.reveal(),
     limits: { listBytes },
     maxAncestry,
+    trust: TrustedKeys.of(bundles.trustedKeys),
     registryMemory: (host) => memoryOf(registry, host),
     ...common,
   })

@@ -2,7 +2,7 @@ import { formatWant } from '../images/bundle/want.js'
 import { formatBase32 } from '../parts/base32.js'
 import { type CheckedLine, formatCheckedLines } from './checked-lines.js'
 import type { ByteRange, Want } from './inventory.js'
-import { INVENTORY_TITLE, INVENTORY_VERSION, PART_UNIT_BYTES, SIGNATURE_COMMENT } from './inventory-form.js'
+import { INVENTORY_TITLE, INVENTORY_VERSION, PART_UNIT_BYTES } from './inventory-form.js'
 import { fileWord, imageWord, wordLength } from './inventory-words.js'
 
 export interface Held {
@@ -36,7 +36,7 @@ const TITLE = [
 /** An inventory as text, the same for the same contents, to be saved, printed, typed or scanned. @param sign as minisign does. */
 export function formatInventory(held: Held, sign: (text: string, comment: string) => string): string {
   const text = formatUnsigned(contentsOf(held))
-  const lines = signatureLines(sign(text, SIGNATURE_COMMENT))
+  const lines = signatureLines(sign(text, INVENTORY_TITLE))
   const first = text.split('\n').length - TITLE.length
   return `${text}${formatCheckedLines(lines, first).join('\n')}\n`
 }

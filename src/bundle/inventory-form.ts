@@ -8,5 +8,3 @@ export const WORD_KINDS: ReadonlySet<string> = new Set(['salt', 'image', 'file',
 /** Ranges of parts are counted in these. */
 export const PART_UNIT_BYTES = 1024 * 1024
 export const SALT_BYTES = 8
-/** In a .minisig file it is signed, too; here nobody would want to type one. */
-export const SIGNATURE_COMMENT = INVENTORY_TITLE

@@ -8,10 +8,10 @@ import { formatUnsigned } from './format-inventory.js'
 import type { ByteRange, Inventory, Want } from './inventory.js'
 import {
   INVENTORY_LIMIT_BYTES,
+  INVENTORY_TITLE,
   INVENTORY_VERSION,
   PART_UNIT_BYTES,
   SALT_BYTES,
-  SIGNATURE_COMMENT,
   WORD_KINDS,
 } from './inventory-form.js'
 import { fileWord, imageWord } from './inventory-words.js'
@@ -84,7 +84,7 @@ function verify(
   const signature = [
     'untrusted comment:',
     bytes.subarray(0, SIGNATURE_BYTES).toString('base64'),
-    `trusted comment: ${SIGNATURE_COMMENT}`,
+    `trusted comment: ${INVENTORY_TITLE}`,
     bytes.subarray(SIGNATURE_BYTES).toString('base64'),
   ].join('\n')
   const found = trustedKeys.verify(text, signature)

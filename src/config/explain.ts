@@ -100,8 +100,8 @@ export function checkAcross(data: unknown, preset: (key: string) => unknown): Pr
       problems.push({ path: [...path, 'name'], complaint })
     } else seen.set(name, index)
 
-    if ((type === 'dsapi' || type === 'docker') && channel !== undefined) {
-      const complaint = `found a channel; right is none, as servers of type ${type} have no channels`
+    if ((type === 'dsapi' || type === 'docker' || type === 'bundle') && channel !== undefined) {
+      const complaint = `found a channel; right is none, as upstreams of type ${type} have no channels`
       problems.push({ path: [...path, 'channel'], isKey: true, complaint })
     }
     const inUrl = channelIn(url)
@@ -262,18 +262,14 @@ const DOCKER_KEYS = { images: '[]', pull: '"images"', recompress: '"none"', auth
 
 function keysOfOtherTypes(upstream: Record<string, unknown>, path: Path): Problem[] {
   const { dockerConfig, images, pull, type, url, username } = upstream
+  const bundleProblems = keysOfBundles(upstream, path)
   if (type !== 'docker') {
     const complaint = 'found a key for type docker only; right is none, or "type: docker"'
     const isMeant = ([key, none]: [string, unknown]) => ![undefined, none].includes(JSON.stringify(upstream[key]))
-    return Object.entries(DOCKER_KEYS)
-      .filter(isMeant)
-      .map(([key]) => ({
-        path: [...path, key],
-        isKey: true,
-        complaint,
-      }))
+    const meant = Object.entries(DOCKER_KEYS).filter(isMeant)
+    return [...bundleProblems, ...meant.map(([key]) => ({ path: [...path, key], isKey: true, complaint }))]
   }
-  const problems: Problem[] = []
+  const problems: Problem[] = [...bundleProblems]
   if (username !== undefined && dockerConfig !== undefined) {
     const complaint = 'found it beside username; right is one of them'
     problems.push({ path: [...path, 'dockerConfig'], isKey: true, complaint })
@@ -288,6 +284,21 @@ function keysOfOtherTypes(upstream: Record<string, unknown>, path: Path): Proble
   if (parsed && !isHub && (parsed.pathname !== '/' || parsed.search !== '')) {
     const complaint = `found ${formatValue(url)}; right is a registry without a path, such as https://docker.io`
     problems.push({ path: [...path, 'url'], complaint })
+  }
+  return problems
+}
+
+/** What only means something to bundles: that it is in a directory, and that nobody need have signed it. */
+function keysOfBundles({ allowUntrusted, type, url }: Record<string, unknown>, path: Path): Problem[] {
+  if (type === 'bundle') return []
+  const problems: Problem[] = []
+  if (typeof url === 'string' && /^file:/i.test(url)) {
+    const complaint = `found ${formatValue(url)}; right is an http or https url, or "type: bundle"`
+    problems.push({ path: [...path, 'url'], complaint })
+  }
+  if (allowUntrusted === true) {
+    const complaint = 'found a key for type bundle only; right is none, or "type: bundle"'
+    problems.push({ path: [...path, 'allowUntrusted'], isKey: true, complaint })
   }
   return problems
 }

@@ -106,7 +106,10 @@ const URL_FORM = 'an http or https url, such as https://images.example.com'
 const url = z.string(URL_FORM).transform((text, context) => {
   const parsed = URL.canParse(text) ? new URL(text) : undefined
   const complain = (message: string) => context.issues.push({ code: 'custom', message, input: text })
-  if (!parsed || !/^https?:$/.test(parsed.protocol)) complain(URL_FORM)
+  // Only bundles may be in a directory: see checkAcross.
+  if (!parsed || !/^(?:https?|file):$/.test(parsed.protocol)) complain(URL_FORM)
+  else if (parsed.protocol === 'file:' && parsed.host !== '')
+    complain('a file url without a host, such as file:///media/usb')
   else if (parsed.username || parsed.password) {
     complain(
       'a url without credentials: put the name into username, and the password into the file that passwordFile names',
@@ -372,15 +375,15 @@ const upstreamSchema = z.strictObject(
       .describe(
         'What we call it in logs, metrics and the data directory. Unique. What an upstream said is kept under its name: after renaming, it is heard anew.',
       ),
-    type: oneOf('imgapi', 'dsapi', 'docker')
+    type: oneOf('imgapi', 'dsapi', 'docker', 'bundle')
       .default('imgapi')
       .describe(
-        'The protocol: imgapi for SmartOS and Triton image servers, dsapi for the old dataset servers, dsapid, smartos-image-server, and a web server with an array of manifests as its index and files under <uuid>/<path>; docker for registries of Docker and OCI images, of which the key images says what is offered.',
+        'The protocol: imgapi for SmartOS and Triton image servers, dsapi for the old dataset servers, dsapid, smartos-image-server, and a web server with an array of manifests as its index and files under <uuid>/<path>; docker for registries of Docker and OCI images, of which the key images says what is offered; bundle for a bundle as imgapi-mirror export writes it, behind any web server or in a directory of this machine.',
       ),
     url: url
       .register(examples, { example: 'https://images.smartos.org' })
       .describe(
-        'imgapi: the address of the server, as for imgadm sources. dsapi: the address of the list, for instance http://datasets.example.com/datasets. docker: the registry, without a path: https://docker.io for Docker Hub. Credentials do not belong here: see username.',
+        'imgapi: the address of the server, as for imgadm sources. dsapi: the address of the list, for instance http://datasets.example.com/datasets. docker: the registry, without a path: https://docker.io for Docker Hub. bundle: the directory of a volume, also as file:///media/usb/imgapi-...; its other volumes are looked for beside it. Credentials do not belong here: see username.',
       ),
     channel: text('the name of a channel, or "*" for all of them', /^[^\s/?#&]+$/)
       .register(examples, { example: 'release' })
@@ -479,6 +482,11 @@ const upstreamSchema = z.strictObject(
       .prefault([])
       .describe(
         'docker only: other origins that the registry may send us to for tokens, and that may see our credentials. Its own, and the one of Docker Hub, need not be named.',
+      ),
+    allowUntrusted: flag
+      .default(false)
+      .describe(
+        'bundle only. true: take a bundle that nobody has signed whose key is among the trustedKeys of bundles. Whoever made it then says what images are.',
       ),
     dockerConfig: file()
       .register(examples, { example: './config.json' })

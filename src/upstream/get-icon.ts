@@ -4,7 +4,7 @@ import type { HttpClient } from './http-client.js'
 import type { Icon } from './upstream.js'
 
 /** sdc-imgapi, lib/constants.js, `MAX_ICON_SIZE`. */
-const ICON_BYTES = 128 * 1024
+export const ICON_BYTES = 128 * 1024
 
 /** How each of the types that IMGAPI allows begins. */
 const MAGIC: readonly [Icon['contentType'], Buffer][] = [
@@ -45,7 +45,12 @@ export async function getIcon(
   const md5 = contentMd5Of(answer)
   if (md5 && createHash('md5').update(bytes).digest('hex') !== md5.hex)
     throw misbehaved('not what its Content-MD5 says')
-  const found = MAGIC.find(([, magic]) => bytes.subarray(0, magic.length).equals(magic))
-  if (!found) throw misbehaved('an icon that is neither JPEG, GIF nor PNG')
-  return { contentType: found[0], bytes }
+  const contentType = iconTypeOf(bytes)
+  if (!contentType) throw misbehaved('an icon that is neither JPEG, GIF nor PNG')
+  return { contentType, bytes }
+}
+
+/** By how it begins; `undefined` for what is no icon. */
+export function iconTypeOf(bytes: Buffer): Icon['contentType'] | undefined {
+  return MAGIC.find(([, magic]) => bytes.subarray(0, magic.length).equals(magic))?.[0]
 }

@@ -2,6 +2,7 @@ import { MirrorError } from '../errors.js'
 import { systemClock } from '../parts/clock.js'
 import { steadyPlan } from '../parts/rate-plan.js'
 import { Bandwidth } from './bandwidth.js'
+import { BundleUpstream } from './bundle/bundle.js'
 import { DockerUpstream } from './docker/docker.js'
 import { DsapiUpstream } from './dsapi.js'
 import { GuardedUpstream, type UnguardedUpstream } from './guarded-upstream.js'
@@ -17,12 +18,14 @@ const KINDS: Record<UpstreamOptions['type'], new (options: UpstreamOptions, line
   imgapi: ImgapiUpstream,
   dsapi: DsapiUpstream,
   docker: DockerUpstream,
+  bundle: BundleUpstream,
 }
 
 /** @throws MirrorError CONFIG_INVALID for a url, certificates or proxies that cannot be used. */
 export function makeUpstream(options: UpstreamOptions): GuardedUpstream {
   const { name, type, url, insecure, log } = options
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+  const isLocalBundle = type === 'bundle' && url.protocol === 'file:'
+  if (url.protocol !== 'http:' && url.protocol !== 'https:' && !isLocalBundle) {
     throw new MirrorError('CONFIG_INVALID', `upstream ${name}: ${url.protocol} is neither http: nor https:`)
   }
   if (insecure) {

@@ -10,11 +10,19 @@ import type { TimeLimits } from './http-failure.js'
 import type { RegistryMemory } from './registry-upstream.js'
 import type { UpstreamCounters } from './upstream-counters.js'
 
+/** Whose word is taken for bundles. */
+export interface Trust {
+  /** Names of the keys. */
+  readonly names: readonly string[]
+  /** Who signed; of a key that is not among these, who claims to have. `undefined` when the signature is not of this text. */
+  verify(text: Uint8Array, signature: string): { readonly key: string; readonly isTrusted: boolean } | undefined
+}
+
 /** One upstream, as configured. */
 export interface UpstreamOptions {
   readonly name: string
-  readonly type: 'imgapi' | 'dsapi' | 'docker'
-  /** IMGAPI: the server, with a path if it has one, and perhaps `?channel=`. DSAPI: the address of the list. Docker: the registry, without a path. */
+  readonly type: 'imgapi' | 'dsapi' | 'docker' | 'bundle'
+  /** IMGAPI: the server, with a path if it has one, and perhaps `?channel=`. DSAPI: the address of the list. Docker: the registry, without a path. A bundle: the directory of a volume, also `file:`. */
   readonly url: URL
   /** IMGAPI only; wins over the url's. */
   readonly channel?: string | undefined
@@ -38,6 +46,10 @@ export interface UpstreamOptions {
   readonly connections: number
   /** Take files without any digest; they cannot be verified. */
   readonly allowMissingDigest: boolean
+  /** Bundles only. Without it, nobody is trusted. */
+  readonly trust?: Trust | undefined
+  /** Take bundles that nobody we trust has signed. */
+  readonly allowUntrusted?: boolean | undefined
   /** Docker only, all to the end of these. Which images to offer; without it, none. */
   readonly images?: readonly ImageSelection[] | undefined
   /** Of an image for several, which one. Without it, linux/amd64. */

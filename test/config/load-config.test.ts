@@ -90,6 +90,7 @@ verifyOnRead: always
   it('fills in what an upstream leaves out', async () => {
     const [upstream] = (await load(WITH_UPSTREAM)).upstreams
     expect(upstream).toEqual({
+      allowUntrusted: false,
       name: 'smartos',
       type: 'imgapi',
       intoChannels: [],
@@ -150,6 +151,23 @@ upstreams:
         { kind: 'image', uuid: 'fd2cc906-8938-11e3-beab-4359c665ac99' },
       ],
     })
+  })
+
+  it('takes bundles, in a directory or behind a web server', async () => {
+    const { upstreams } = await load(
+      'upstreams: [{name: a, type: bundle, url: "file:///media/usb/imgapi-1", allowUntrusted: true}, {name: b, type: bundle, url: "http://b/imgapi-1/"}]',
+    )
+    expect(upstreams.map(({ allowUntrusted, url }) => [url.href, allowUntrusted])).toEqual([
+      ['file:///media/usb/imgapi-1', true],
+      ['http://b/imgapi-1/', false],
+    ])
+    const wrong =
+      'upstreams: [{name: a, url: "file:///a", allowUntrusted: true}, {name: b, type: bundle, url: "file://host/a"}]'
+    expect(await complaintsOf(wrong)).toEqual([
+      'config.yaml:1:28: upstreams[0].url: found "file:///a"; right is an http or https url, or "type: bundle"',
+      'config.yaml:1:41: upstreams[0].allowUntrusted: found a key for type bundle only; right is none, or "type: bundle"',
+      'config.yaml:1:93: upstreams[1].url: found "file://host/a"; right is a file url without a host, such as file:///media/usb',
+    ])
   })
 
   it('takes channels, and upstreams that fill them', async () => {
