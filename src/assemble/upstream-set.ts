@@ -9,6 +9,8 @@ export interface UpstreamSetOptions {
   /** @throws MirrorError CONFIG_INVALID. */
   readonly make: (upstream: UpstreamConfig, config: Config) => GuardedUpstream
   readonly log: Log
+  /** Who began a question a moment ago may have another one: an answer leads to the next in no time. */
+  readonly lingerMs?: number
 }
 
 /** Upstreams that are ready to be asked. One of `commit` and `abandon` is to be called. */
@@ -30,7 +32,6 @@ interface Member {
   readonly key: string
 }
 
-/** Who began a question a moment ago may have another one: an answer leads to the next in no time. */
 const LINGER_MS = 2_000
 
 /** The upstreams we ask, and those that only downloads under way still ask. */
@@ -104,10 +105,11 @@ export class UpstreamSet {
 
   async #untilUnused(upstream: GuardedUpstream, without: (upstream: GuardedUpstream) => Promise<void>): Promise<void> {
     const { signal } = this.#closing
+    const { lingerMs = LINGER_MS } = this.#options
     await without(upstream)
     do {
       await upstream.idle()
-      await pause(LINGER_MS, signal).catch(() => {})
+      await pause(lingerMs, signal).catch(() => {})
     } while (!upstream.isIdle && !signal.aborted)
   }
 }

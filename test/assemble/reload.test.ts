@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, it } from 'vitest'
+import { freePort } from '../../scripts/free-port.mjs'
 import { PausedFile } from '../mirror/paused-upstream.js'
 import { download } from '../support/download.js'
 import { makeImage, uuidOf } from '../support/made-up-images.js'
@@ -128,6 +129,12 @@ describe('a reload', () => {
     await expect(refused).rejects.toThrow(`cannot listen on ${taken}: the address is in use`)
     expect((await mirror.status()).upstreams).toHaveLength(1)
     expect(await listed(mirror)).toEqual(['kept'])
+
+    // What was opened before is shut again.
+    const free = await freePort()
+    const operator = ['127.0.0.1:0', `127.0.0.1:${free}`]
+    await expect(mirror.reconfigure({ operator, listen: taken })).rejects.toThrow('the address is in use')
+    await expect(fetch(`http://127.0.0.1:${free}/healthz`)).rejects.toThrow()
   })
 
   it('asks new upstreams at once, by the new order and filters, and remembers what old ones said', async () => {

@@ -1,0 +1,69 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { UpstreamSet } from '../../src/assemble/upstream-set.js'
+import { type Config, loadConfig } from '../../src/config.js'
+import { deferred } from '../../src/parts/deferred.js'
+import { silentLog } from '../../src/parts/log.js'
+import { makeUpstream } from '../../src/upstream/make-upstream.js'
+import { makeImage } from '../support/made-up-images.js'
+import { until } from '../support/running-mirror.js'
+import { startUpstream } from '../support/upstreams/start-upstream.js'
+
+const configOf = (upstreams: object[]): Promise<Config> =>
+  loadConfig({
+    path: '/etc/mirror.yaml',
+    text: JSON.stringify({ upstreams }),
+    environment: {},
+    readFile: async () => '',
+  })
+
+it('keeps an upstream that has become another one until no download may ask it any more', async () => {
+  const { url } = await startUpstream({ images: [makeImage()] })
+  const set = new UpstreamSet({
+    make: ({ connections, ...upstream }, { limits, maxAncestry }) =>
+      makeUpstream({
+        ...{
+          ...upstream,
+          key: undefined,
+          password: undefined,
+          dockerConfig: undefined,
+          connections,
+          limits,
+          maxAncestry,
+        },
+        ...{ environment: {}, version: '1', log: silentLog },
+      }),
+    log: silentLog,
+    lingerMs: 1,
+  })
+  const take = async (upstreams: object[], without: () => Promise<void> = async () => {}) => {
+    const prepared = await set.prepare(await configOf(upstreams))
+    prepared.commit(without)
+    return prepared.all
+  }
+  const [first] = await take([{ name: 'one', url }])
+  // Another rate, or another place in the order, makes it no other upstream.
+  const [second, same] = await take([
+    { name: 'two', url },
+    { name: 'one', url, rate: '1MB/s', voice: 'both' },
+  ])
+  expect(same).toBe(first)
+  expect(first!.health().rate.limit).toBe(1_000_000)
+  expect(second).not.toBe(first)
+
+  const downloads = deferred<void>()
+  const [changed] = await take([{ name: 'one', url, exclude: ['name=x'] }], () => downloads.promise)
+  expect(changed).not.toBe(first)
+  const check = () => first!.check(AbortSignal.timeout(5_000))
+  await wait(50)
+  expect(await check()).toMatch(/^IMGAPI/)
+  downloads.resolve()
+  await until(() =>
+    check().then(
+      () => false,
+      () => true,
+    ),
+  )
+  await expect(check()).rejects.toMatchObject({ code: 'CLOSING' })
+  await set.close()
+})
