@@ -155,7 +155,7 @@ describe('without a mirror that runs', () => {
     [
       'what names it is damaged',
       (data) => writeFile(join(data, 'images', `${BASE}.json`), '{"manifest":{}}'),
-      /failed +1{8}-\S+ +\S+\.json is damaged\n[^]*1 file good, 0 damaged, 1 record of images damaged/,
+      /failed +1{8}-\S+ +\S+\.json is damaged\n[\s\S]*1 file good, 0 damaged, 1 record of images damaged/,
     ],
   ])('verify finds that of a file %s, and leaves it alone', async (_fault, spoil, complaint) => {
     const data = await copyOfWhatIsLeft()
