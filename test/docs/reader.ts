@@ -22,10 +22,14 @@ const CONFIG = `upstreams:
 
 /** Somebody who has a mirror, an upstream, a shell in an empty directory, and does what a page says. */
 export class Reader {
-  /** @param files that the page takes for granted, by their paths. */
+  /**
+   * @param heldImage uuid of one that the mirror holds when it is first asked.
+   * @param files that the page takes for granted, by their paths.
+   */
   static async open(
     directory: string,
     upstream: TestServer,
+    heldImage: string,
     files: Readonly<Record<string, string>> = {},
   ): Promise<Reader> {
     const programs = join(directory, '.programs')
@@ -35,7 +39,7 @@ export class Reader {
     }
     for (const [path, content] of Object.entries(files)) await write(join(directory, path), content)
     const ports = { clients: await freePort(), operators: await freePort() }
-    return new Reader(directory, upstream, ports, new Shell(directory, [programs], {}))
+    return new Reader(directory, upstream, ports, new Shell(directory, [programs], {}), heldImage)
   }
 
   #mirror: MirrorProcess | undefined
@@ -45,6 +49,7 @@ export class Reader {
     private readonly upstream: TestServer,
     private readonly ports: { readonly clients: number; readonly operators: number },
     private readonly shell: Shell,
+    private readonly heldImage: string,
   ) {}
 
   /** Runs the mirror with this configuration, which is `config.yaml` from now on. */
@@ -56,7 +61,8 @@ export class Reader {
     const config = join(this.directory, 'config.yaml')
     await writeFile(config, `${stringify(listeners)}${settings}`)
     this.#mirror = await MirrorProcess.startWith(config, join(this.directory, 'data'))
-    await this.shell.type(`imgapi-mirror refresh > /dev/null`)
+    // It has been in use: what it was told of, it knows, and something is held.
+    await this.shell.type(`imgapi-mirror refresh > /dev/null; imgapi-mirror import ${this.heldImage} > /dev/null`)
   }
 
   /** Answers what was said. @throws Error when a command fails. */
