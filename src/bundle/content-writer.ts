@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import { isMirrorError, MirrorError } from '../errors.js'
-import { memoryPages } from '../parts/memory-pages.js'
 import type { Medium, WritingMediumFile } from '../store/medium.js'
 import type { BlockStream, BlockWorkers } from './block-workers.js'
 import { volumePath } from './volume-path.js'
@@ -45,7 +44,9 @@ export async function writeContent(content: VolumeContent, place: ContentPlace):
   const known = content.sha256 ?? (await sha256Of(content, place.signal))
   const file = await place.medium.write(volumePath(place.directory, content.path))
   try {
-    const slabs = Array.from({ length: SLABS }, () => memoryPages(Math.min(SLAB_BYTES, content.sizeBytes)))
+    const slabs = Array.from({ length: SLABS }, () =>
+      Buffer.from(new SharedArrayBuffer(Math.min(SLAB_BYTES, content.sizeBytes))),
+    )
     const writing = { content, file, slabs, ...place }
     const presentBytes = Math.min(file.sizeBytes, content.sizeBytes)
     let written = presentBytes > 0 ? await writeFrom(presentBytes, writing) : undefined

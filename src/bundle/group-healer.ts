@@ -1,5 +1,4 @@
 import { MirrorError } from '../errors.js'
-import { memoryPages } from '../parts/memory-pages.js'
 import type { BlockReader, BlockState } from './block-reader.js'
 import type { BlockWorkers } from './block-workers.js'
 import type { ParityLayout } from './volume-layout.js'
@@ -53,7 +52,7 @@ export class GroupHealer {
     const { groups, dataShards, parityShards } = code
     const { blockBytes, count: dataBlocks } = data.space
     const shardBytes = count * blockBytes
-    const slab = memoryPages((dataShards + parityShards) * shardBytes)
+    const slab = Buffer.from(new SharedArrayBuffer((dataShards + parityShards) * shardBytes))
     const shards = await Promise.all(
       Array.from({ length: dataShards + parityShards }, async (_, shard) => {
         const isData = shard < dataShards

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { MirrorError } from '../errors.js'
 import type { VolumeIndex } from '../images/bundle/volume-index.js'
 import { inOrder } from '../parts/in-order.js'
-import { memoryPages } from '../parts/memory-pages.js'
 import type { Medium } from '../store/medium.js'
 import { BlockReader } from './block-reader.js'
 import { BlockSpace } from './block-space.js'
@@ -103,7 +102,9 @@ export class VolumeBlocks {
     const runBlocks = Math.min(file.count, RUN_BYTES / blockBytes)
     const runs = Array.from({ length: Math.ceil(file.count / runBlocks) }, (_, run) => run)
     // Those on their way, and the one that is looked at.
-    const slabs = Array.from({ length: Math.min(AHEAD + 1, runs.length) }, () => memoryPages(runBlocks * blockBytes))
+    const slabs = Array.from({ length: Math.min(AHEAD + 1, runs.length) }, () =>
+      Buffer.from(new SharedArrayBuffer(runBlocks * blockBytes)),
+    )
     return inOrder(runs, AHEAD, async (run) => {
       const first = file.firstBlock + run * runBlocks
       const count = Math.min(runBlocks, file.firstBlock + file.count - first)

@@ -10,7 +10,7 @@ const PAGE_BYTES = 64 * 1024
 
 /**
  * Memory that begins at a page, which nothing else in Node promises: WebAssembly's does. Disks read into it without the cache in between, and
- * worker threads see it as it is.
+ * worker threads see it as it is. Each takes gigabytes of addresses, though no memory: only few may be there at a time.
  */
 export function memoryPages(sizeBytes: number): Buffer<SharedArrayBuffer> {
   const pages = Math.ceil(sizeBytes / PAGE_BYTES)
