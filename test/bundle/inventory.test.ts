@@ -203,13 +203,13 @@ describe('an inventory', () => {
         const inventory = parseInventory(typed, trustedKeys)
         expect(!inventory.isTrusted || inventory.sha256 === signed.sha256).toBe(true)
       }),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     )
   })
 
   it.each([
     ['blanks', `1 a${' '.repeat(8 * MIB)}b`],
-    ['wrong lines', Array.from({ length: 300_000 }, (_, index) => `${index + 1} image AAAA BBBB`).join('\n')],
+    ['wrong lines', Array.from({ length: 100_000 }, (_, index) => `${index + 1} image AAAA BBBB`).join('\n')],
     ['digits', '9'.repeat(8 * MIB)],
     ['far numbers', '9999999 site a 0000\n'.repeat(100_000)],
   ])('is refused in short time when it is made of %s', (_kind, typed) => {
