@@ -2,6 +2,7 @@ import type { JobDetails, JobSummary } from '../mirror/jobs.js'
 import { formatDuration, formatSize } from './amounts.js'
 import type { ApiClient } from './api-client.js'
 import { CommandFailure } from './command.js'
+import { fitText } from './facts.js'
 import { printable } from './printable.js'
 import { Progress } from './progress.js'
 import type { Surroundings } from './surroundings.js'
@@ -66,7 +67,7 @@ export async function watchJob(
       )
     else show([...lines, ...asList(progress.sayNowAndThen(nowMs))], [])
   }
-  if (last && last.state !== 'running') return endOf(last, json, write)
+  if (last && last.state !== 'running') return endOf(last, json, (text) => write(fitText(text, terminal?.columns())))
   // Behind the ^C that a terminal shows.
   if (stop.aborted && terminal && !json) write('\n')
   return undefined
@@ -81,7 +82,8 @@ function endOf(job: JobDetails, json: true | undefined, write: (text: string) =>
 function describeEnd({ doneBytes, endedMs, startedMs, itemCount }: JobSummary): string {
   const tookMs = (endedMs ?? startedMs) - startedMs
   const rate = tookMs >= 1000 && doneBytes > 0 ? `, ${formatSize((doneBytes * 1000) / tookMs)}/s` : ''
-  const bytes = doneBytes > 0 ? `, ${formatSize(doneBytes)} in ${formatDuration(tookMs)}${rate}` : ''
+  const bytes =
+    doneBytes > 0 ? `, ${formatSize(doneBytes)}${tookMs >= 1000 ? ` in ${formatDuration(tookMs)}${rate}` : ''}` : ''
   return `done${itemCount > 0 ? `, ${itemCount} of ${itemCount}` : ''}${bytes}`
 }
 

@@ -60,7 +60,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => write(columns === undefined ? text : fitHelp(text, columns)),
-      writeErr: complain,
+      writeErr: (text) => complain(columns === undefined ? text : fitHelp(text, columns)),
       getOutHelpWidth: () => columns ?? 100,
       getErrHelpWidth: () => columns ?? 100,
     })

@@ -26,8 +26,13 @@ const COLUMNS: readonly Column<UpstreamRow>[] = [
   },
   { name: 'breaker', value: ({ health }) => health?.breaker, isMinor: true },
   { name: 'failures', value: ({ health }) => health?.failures, isRight: true, isExtra: true },
-  { name: 'url', value: ({ url }) => url, shrinksTo: 12 },
-  { name: 'error', value: ({ incomplete, lastError }) => lastError ?? incomplete, shrinksTo: 12 },
+  { name: 'url', value: ({ url }) => url, shrinksTo: 12, isMinor: true },
+  {
+    name: 'error',
+    value: ({ incomplete, lastError }) => lastError ?? incomplete,
+    text: ({ incomplete, lastError, name }) => reasonOf(lastError ?? incomplete, name),
+    shrinksTo: 30,
+  },
 ]
 
 const CHECK_COLUMNS: readonly Column<UpstreamCheck>[] = [
@@ -35,9 +40,14 @@ const CHECK_COLUMNS: readonly Column<UpstreamCheck>[] = [
   { name: 'answers', value: ({ ok }) => (ok ? 'yes' : 'no') },
   { name: 'speaks', value: ({ protocol }) => protocol, shrinksTo: 8 },
   { name: 'took', value: ({ tookMs }) => tookMs, text: ({ tookMs }) => `${Math.round(tookMs)}ms`, isRight: true },
-  { name: 'url', value: ({ url }) => url, shrinksTo: 12 },
-  { name: 'error', value: ({ error }) => error, shrinksTo: 12 },
+  { name: 'url', value: ({ url }) => url, shrinksTo: 12, isMinor: true },
+  { name: 'error', value: ({ error }) => error, text: ({ error, name }) => reasonOf(error, name), shrinksTo: 30 },
 ]
+
+/** What an error says beyond the name and the address of its upstream, which stand beside it. */
+function reasonOf(error: string | null, name: string): string | undefined {
+  return error?.replace(`${name}: `, '').replace(/^https?:\/\/\S+: /, '')
+}
 
 export function registerUpstreams(program: Command, surroundings: CommandSurroundings): void {
   const command = program

@@ -6,7 +6,7 @@ export function normalise(text: string): string {
     .replace(/http:\/\/127\.0\.0\.1:\d+/g, 'http://HOST')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z/g, 'TIME')
     .replace(/(?:\d+[dhms] ?)+ ago|\bnow\b/g, 'AGO')
-    .replace(/\bin \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, 'in DURATION')
+    .replace(/ in \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, '')
     .replace(/\b\d+ms\b/g, 'DURATION')
     // Entries are written about a second after what they tell of.
     .replace(/^(What the ledger says last:\n)(?: {2}.*\n)*/gm, '$1  ENTRIES\n')

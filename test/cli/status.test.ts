@@ -22,3 +22,19 @@ it('names the record of an image that was damaged at start', async () => {
     await mirror.close()
   }
 })
+
+it('says why an upstream fails where a terminal is narrow, and leaves out its address instead', async () => {
+  const upstreams = [{ name: 'gone', url: 'http://127.0.0.1:1' }]
+  const mirror = await openMirror({ data: await temporaryDirectory(), upstreams })
+  try {
+    await mirror.settled()
+    const args = ['upstreams', '--url', mirror.operatorUrl]
+    const { out } = await runCommand(args, { terminal: { columns: () => 72 } })
+    expect(out).toMatch(/^gone +failing .* connect ECONNREFUSED 127\.0\.0\.1:1$/m)
+    expect(out).not.toContain('http://')
+    for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(72)
+    expect((await runCommand(args)).out).toContain('http://127.0.0.1:1 ')
+  } finally {
+    await mirror.close()
+  }
+})
