@@ -59,6 +59,8 @@ export interface Config {
   /** `undefined`: only the disk sets a limit. */
   readonly quota: Quota | undefined
   readonly pins: Settings['pins']
+  /** What is fetched before anyone asks. */
+  readonly prewarm: Settings['prewarm']
   /** `undefined`: off. */
   readonly scrub: { readonly everyMs: number; readonly bytesPerSecond: number } | undefined
   readonly verifyOnRead: Settings['verifyOnRead']
@@ -322,6 +324,7 @@ function makeConfig(
     dataDirectory: resolve(directory, settings.data),
     quota: settings.quota,
     pins: settings.pins,
+    prewarm: settings.prewarm,
     scrub: scrub.every === undefined ? undefined : { everyMs: scrub.every, bytesPerSecond: scrub.rate },
     verifyOnRead: settings.verifyOnRead,
     isOffline: settings.offline,

@@ -86,7 +86,7 @@ export function checkAcross(data: unknown, preset: (key: string) => unknown): Pr
   const upstreams = isMapping(data) && Array.isArray(data.upstreams) ? data.upstreams : []
   const seen = new Map<unknown, number>()
 
-  problems.push(...checkChannels(data, upstreams), ...checkConflictOverrides(data, upstreams))
+  problems.push(...checkChannels(data, upstreams), ...checkConflictOverrides(data, upstreams), ...checkPrewarm(data))
   if (isMapping(data)) problems.push(...checkWindows(data.rate, ['rate']))
   for (const [index, upstream] of upstreams.entries()) {
     if (!isMapping(upstream)) continue
@@ -255,6 +255,33 @@ function checkChannels(data: unknown, upstreams: readonly unknown[]): Problem[] 
     }
   }
   return problems
+}
+
+/** Policies have names of their own, say what they want, and name channels that there are. */
+function checkPrewarm(data: unknown): Problem[] {
+  const { channels, prewarm } = isMapping(data) ? data : {}
+  const policies = Array.isArray(prewarm) ? prewarm : []
+  const ours = Array.isArray(channels) ? channels.filter(isMapping).map(({ name }) => name) : []
+  const isEmpty = (list: unknown) => list === undefined || (Array.isArray(list) && list.length === 0)
+  return policies.flatMap((policy, index) => {
+    if (!isMapping(policy)) return []
+    const path = ['prewarm', index]
+    const problems: Problem[] = []
+    const earlier = policies.findIndex((each) => isMapping(each) && each.name === policy.name)
+    if (typeof policy.name === 'string' && earlier < index) {
+      const complaint = `found ${formatValue(policy.name)}, as in ${formatPath(['prewarm', earlier])}; right is a name of its own`
+      problems.push({ path: [...path, 'name'], complaint })
+    }
+    if (isEmpty(policy.match) && isEmpty(policy.docker)) {
+      problems.push({ path, complaint: 'wants nothing; right is a list under match, or under docker' })
+    }
+    for (const [place, name] of (Array.isArray(policy.channels) ? policy.channels : []).entries()) {
+      if (ours.includes(name)) continue
+      const right = ours.length === 0 ? 'none, as there are no channels' : `one of ${ours.join(', ')}`
+      problems.push({ path: [...path, 'channels', place], complaint: `found ${formatValue(name)}; right is ${right}` })
+    }
+    return problems
+  })
 }
 
 /** Keys that only mean something to Docker registries, and what is said of them where nothing is meant. */

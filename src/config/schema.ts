@@ -9,12 +9,13 @@ import { type Filter, parseFilter } from '../images/filter.js'
 import { parseUuid } from '../images/uuid.js'
 import { parseTokenHash } from '../parts/access-token.js'
 import { isNetwork, NETWORK_FORM } from '../parts/address-set.js'
+import { openingHours, parseWeeklyMoment, WEEKLY_MOMENT_FORM } from '../parts/opening-hours.js'
 import { DURATION_FORM, parseDuration } from '../parts/parse-duration.js'
 import { parseRate, RATE_FORM } from '../parts/parse-rate.js'
 import { parseSize, SIZE_FORM } from '../parts/parse-size.js'
 import { PASSWORD_HASH_FORM, parsePasswordHash } from '../parts/password-hash.js'
-import { type RatePlan, type RateWindow, steadyPlan } from '../parts/rate-plan.js'
-import { parseWeeklyWindow, WINDOW_FORM } from '../parts/weekly-window.js'
+import { nextChangeMs, type RatePlan, type RateWindow, steadyPlan } from '../parts/rate-plan.js'
+import { parseWeeklyWindow, type WeeklyWindow, WINDOW_FORM } from '../parts/weekly-window.js'
 import { ADDRESS_FORM, isAddress } from './address.js'
 
 /*
@@ -514,6 +515,101 @@ const upstreamSchema = z.strictObject(
   'a mapping with at least name and url',
 )
 
+const weeklyWindow = z.string(WINDOW_FORM).transform((text, context): WeeklyWindow => {
+  const window = parseWeeklyWindow(text)
+  if (window) return window
+  context.issues.push({ code: 'custom', message: WINDOW_FORM, input: text })
+  return z.NEVER
+})
+
+const weeklyMoment = z.string(WEEKLY_MOMENT_FORM).transform((text, context): WeeklyWindow => {
+  const moment = parseWeeklyMoment(text)
+  if (moment) return moment
+  context.issues.push({ code: 'custom', message: WEEKLY_MOMENT_FORM, input: text })
+  return z.NEVER
+})
+
+/** For whatever begins anew each day. */
+const MIDNIGHT = parseWeeklyMoment('00:00')!
+
+const prewarmSchema = z
+  .strictObject(
+    {
+      name: text(
+        'a name of lower-case letters, digits, ".", "_" and "-", at most 64, the first a letter or digit',
+        /^[a-z0-9][a-z0-9._-]{0,63}$/,
+      )
+        .register(examples, { example: 'nightly' })
+        .describe('What it is called in plans, the status and the audit. Unique.'),
+      match: filters()
+        .register(examples, { example: '["name=~base-64 os=smartos", "tags.role=os"]' })
+        .prefault([])
+        .describe('Images that match any of these filters are wanted; filters as in include of upstreams.'),
+      exclude: filters()
+        .register(examples, { example: '["version=~rc"]' })
+        .prefault([])
+        .describe('But none that match any of these. What a wanted image builds on comes with it all the same.'),
+      channels: z
+        .array(channelName, 'a list of names of channels')
+        .register(examples, { example: '["release"]' })
+        .prefault([])
+        .describe('On a mirror with channels: only images in one of these. An empty list asks for none.'),
+      latest: count(1, 100_000)
+        .register(examples, { example: '2' })
+        .optional()
+        .describe('How many of each name, the newest first. Without it, all that match.'),
+      by: oneOf('version', 'date')
+        .default('version')
+        .describe('What newest means: the highest version, or the last published.'),
+      docker: z
+        .array(imageSelection, `a list of images: ${IMAGE_SELECTION_FORM}`)
+        .register(examples, { example: '["library/alpine:newest:2", "grafana/grafana:~11"]' })
+        .prefault([])
+        .describe(
+          'Images of Docker registries that are wanted too, of the tags that upstreams follow (see images there); the same forms. All their layers come.',
+        ),
+      timezone: timezone
+        .default('UTC')
+        .describe('Whose clock windows, budget and deadline go by; changes to summer time included.'),
+      windows: z
+        .array(weeklyWindow, `a list, each ${WINDOW_FORM}`)
+        .register(examples, { example: '["22:00-05:00", "Sat,Sun 00:00-24:00"]' })
+        .prefault([])
+        .describe(
+          'When it may fetch; always, if none is named. What is under way when a window ends is cut, and goes on with the next. While the line is closed (see rate), nothing is fetched in any case.',
+        ),
+      budget: size('1MiB', '1024TiB')
+        .register(examples, { example: '40GiB' })
+        .optional()
+        .describe(
+          'How much it may fetch from one opening of its windows to the next; in a day, if it never closes. Also counted across restarts.',
+        ),
+      deadline: weeklyMoment
+        .register(examples, { example: 'Mon 06:00' })
+        .optional()
+        .describe(
+          'By when all of it is to be here, each week or day. Nothing stops then: "imgapi-mirror plan" says beforehand whether it can be kept, and what is too late goes behind what is not.',
+        ),
+      priority: z
+        .int('a whole number from -1000 to 1000')
+        .min(-1000, 'a whole number from -1000 to 1000')
+        .max(1000, 'a whole number from -1000 to 1000')
+        .default(0)
+        .describe('Of several policies those with more go first; among equals, in this order.'),
+    },
+    'a mapping with at least name, and match or docker',
+  )
+  .transform(({ budget, deadline, timezone, windows, ...selection }) => {
+    const hours = openingHours(timezone, windows)
+    const renewal = nextChangeMs(hours, 0) === undefined ? openingHours(timezone, [MIDNIGHT]) : hours
+    return {
+      ...selection,
+      hours,
+      budget: budget === undefined ? undefined : { bytes: budget, renewal },
+      deadline: deadline && openingHours(timezone, [deadline]),
+    }
+  })
+
 const TOKEN_HASH_FORM = 'a hash as "imgapi-mirror user make-token" prints it (sha256: and 64 hex digits)'
 
 const userSchema = z.strictObject(
@@ -700,6 +796,13 @@ export const settingsSchema = z.strictObject(
       .prefault([])
       .describe(
         'Images that never leave to make room, and neither do their origins: uuids, and filters as in include. A pin fetches nothing; it keeps what has come.',
+      ),
+    prewarm: z
+      .array(prewarmSchema, 'a list of policies')
+      .register(commentedOut, { isCommentedOut: true })
+      .prefault([])
+      .describe(
+        'Images to fetch before anyone asks, at night or whenever the line is idle. Wanted images are not pinned, but leave after all others. "imgapi-mirror plan" says what would come, and by when.',
       ),
     scrub: z
       .strictObject(

@@ -45,8 +45,8 @@ export function isInWindow({ days, startMinute, endMinute }: WeeklyWindow, { day
   return (isAfterStart && days.includes(day)) || (isBeforeEnd && days.includes((day + 6) % 7))
 }
 
-/** `Sat,Sun`, `Mon-Fri`, `Fri-Mon`, and lists of those. */
-function parseDays(text: string): number[] | undefined {
+/** `Sat,Sun`, `Mon-Fri`, `Fri-Mon`, and lists of those; `undefined` for anything else. Sunday is 0. */
+export function parseDays(text: string): number[] | undefined {
   const found = new Set<number>()
   for (const part of text.toLowerCase().split(',')) {
     const [first, last, ...rest] = part.split('-').map((word) => DAYS.indexOf(word))
