@@ -3,7 +3,7 @@ import { parseRegistryAddress } from '../images/docker/registry-address.js'
 import { Channels } from '../mirror/channels.js'
 import type { MirrorRules } from '../mirror/pull-through-mirror.js'
 import { diskSizeBytes } from '../parts/disk-size.js'
-import type { Upstream } from '../upstream/upstream.js'
+import type { GuardedUpstream } from '../upstream/guarded-upstream.js'
 import { type ClientSourcesOptions, clientSources } from './client-sources.js'
 import { policiesOf } from './policies-of.js'
 
@@ -11,8 +11,8 @@ import { policiesOf } from './policies-of.js'
 const AWAY_PATIENCE_MS = 5_000
 
 /** What a configuration says to the mirror, in the mirror's words: all that may change while it runs. */
-export function mirrorRules(upstreams: readonly Upstream[], given: ClientSourcesOptions): MirrorRules {
-  const { config } = given
+export function mirrorRules(upstreams: readonly GuardedUpstream[], given: ClientSourcesOptions): MirrorRules {
+  const { config, totalBandwidth } = given
   const fillings = config.upstreams.map(
     ({ name, channel, intoChannels }) => [name, { channel, into: intoChannels }] as const,
   )
@@ -41,6 +41,13 @@ export function mirrorRules(upstreams: readonly Upstream[], given: ClientSources
       pins: config.pins,
       scrub: config.scrub,
       verifyOnRead: config.verifyOnRead,
+    },
+    prewarming: {
+      policies: config.prewarm,
+      lines: () => ({
+        total: totalBandwidth.plan,
+        upstreams: new Map(upstreams.map(({ name, ratePlan }) => [name, ratePlan])),
+      }),
     },
     publishing: { mode: config.mode, sources: clientSources(given) },
   }

@@ -33,6 +33,13 @@ export function formatTime(ms: number | null): string | undefined {
   return ms === null ? undefined : `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
+/** `2024-05-06 07:08Z`, the minute that is not too early; `undefined` of nothing. */
+export function formatMinute(ms: number | null): string | undefined {
+  if (ms === null) return undefined
+  const minute = new Date(Math.ceil(ms / MINUTE_MS) * MINUTE_MS).toISOString()
+  return `${minute.slice(0, 16).replace('T', ' ')}Z`
+}
+
 /** `3m 4s ago`, or `in 2h 5m`. */
 export function formatAgo(ms: number, nowMs: number = Date.now()): string {
   const agoMs = nowMs - ms

@@ -10,6 +10,8 @@ import { registerImport } from './import.js'
 import { registerJobs } from './jobs.js'
 import { registerList } from './list.js'
 import { registerPin, registerUnpin } from './pin.js'
+import { registerPlan } from './plan.js'
+import { registerPrewarm } from './prewarm.js'
 import { registerRefresh } from './refresh.js'
 import { registerReload } from './reload.js'
 import { registerScrub } from './scrub.js'
@@ -29,6 +31,8 @@ export const COMMANDS: readonly Register[] = [
   registerShow,
   registerAncestry,
   registerImport,
+  registerPlan,
+  registerPrewarm,
   registerPin,
   registerUnpin,
   registerDelete,

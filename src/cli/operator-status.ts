@@ -1,4 +1,5 @@
 import type { FlightStatus, MirrorStatus, UpstreamStatus } from '../mirror/mirror.js'
+import type { PrewarmPolicyStatus } from '../mirror/operations/prewarm-answers.js'
 import type { ApiClient } from './api-client.js'
 
 /** What `/status` says, as far as commands show it. Times are ISO 8601 there. */
@@ -7,6 +8,13 @@ export interface OperatorStatus
   readonly upstreams: readonly UpstreamRow[]
   readonly flights: readonly FlightStatus[]
   readonly conflicts: readonly unknown[]
+  /** Older mirrors do not say. */
+  readonly prewarming?: readonly (Pick<
+    PrewarmPolicyStatus,
+    'name' | 'state' | 'images' | 'missingBytes' | 'isBehind'
+  > & {
+    readonly nextOpeningAt: string | null
+  })[]
   readonly keeping: {
     readonly room: {
       readonly quotaBytes: number | null

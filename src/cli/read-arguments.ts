@@ -27,6 +27,17 @@ export function readFilter(args: readonly string[]): string | undefined {
   return text
 }
 
+/** Filters, each in one argument. @throws CommandFailure of misuse. */
+export function readFilters(texts: readonly string[]): string[] {
+  return texts.map((text) => readFilter([text])!)
+}
+
+/** @throws CommandFailure of misuse. */
+export function readCount(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
+  throw new CommandFailure(`"${text}" is no count; right would be 2`, MISUSED)
+}
+
 /** @throws CommandFailure of misuse. */
 export function readSize(text: string): number {
   const bytes = parseSize(text)

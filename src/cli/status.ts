@@ -61,7 +61,7 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
   const { room, scrub, lost, damagedRecords = [] } = keeping
   const reachable = upstreams.filter(({ state }) => state === 'reachable').length
   const failing = upstreams.filter(({ state }) => state === 'failing').map(({ name }) => name)
-  const facts: [string, string][] = [
+  const facts: [string, string | readonly string[]][] = [
     ['mirror', `${url}${status.isOffline ? ', offline' : ''}`],
     ['images', `${status.imagesHeld} held of ${status.imagesListed} listed`],
     ['kept', `${formatSize(status.bytesKept)} in ${countOf(status.blobsKept, 'file')}`],
@@ -81,12 +81,21 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
     ['scrub', scrub === null ? 'off' : describeScrub(scrub)],
     ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
   ]
+  if (status.prewarming?.length) facts.push(['prewarming', status.prewarming.map(describePrewarming)])
   const [first, ...others] = damagedRecords
   if (first) {
     const more = others.length === 0 ? '' : `, and ${others.length} more`
     facts.push(['damaged', `${first.path}${more}: damaged at start, so that the image counts as not held`])
   }
   return formatFacts(facts, columns)
+}
+
+function describePrewarming(policy: NonNullable<OperatorStatus['prewarming']>[number]): string {
+  const { images, isBehind, missingBytes, name, nextOpeningAt, state } = policy
+  const missing = missingBytes === 0 ? '' : `, ${formatSize(missingBytes)} missing`
+  const opens = state === 'waiting' && nextOpeningAt !== null ? `, opens ${formatAgo(Date.parse(nextOpeningAt))}` : ''
+  const behind = isBehind ? '; behind its deadline' : ''
+  return `${name}: ${state}, ${images.held} of ${countOf(images.wanted, 'image')} held${missing}${opens}${behind}`
 }
 
 function describeScrub(scrub: NonNullable<OperatorStatus['keeping']['scrub']>): string {

@@ -30,5 +30,7 @@ export interface MirrorCounters {
   damageMended(kind: DamageKind): void
   /** The ledger was told of something of this kind. */
   recorded(kind: string): void
+  /** Bytes came that a policy wanted, before anyone asked. */
+  prewarmed(policy: string, bytes: number): void
   refreshed(upstream: string, outcome: 'changed' | 'unchanged' | 'failed'): void
 }

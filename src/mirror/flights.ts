@@ -55,17 +55,18 @@ export class Flights {
 
   /** The flight for this file, if one is under way. */
   find(manifest: Manifest, fileIndex: number): Flight | undefined {
-    const flight = this.#joinable.get(keyOf(manifest, fileIndex))
+    const flight = this.#joinable.get(keyOfFile(manifest, fileIndex))
     return flight?.isJoinable ? flight : undefined
   }
 
   /** Whether wrong bytes of this file may be in the hands of clients, who were cut and may try to go on. */
   isSpoilt(manifest: Manifest, fileIndex: number): boolean {
-    return this.#spoilt.has(keyOf(manifest, fileIndex))
+    return this.#spoilt.has(keyOfFile(manifest, fileIndex))
   }
 
   /**
    * @param beforeNaming as PartialBlob.keep has it.
+   * @param wantedBy who wants it, where that is no client; for the ledger.
    * @throws MirrorError CLOSING when the mirror takes nothing new.
    */
   start(
@@ -73,9 +74,10 @@ export class Flights {
     fileIndex: number,
     offers: readonly Offer[],
     beforeNaming?: (sha256: string) => Promise<void>,
+    wantedBy?: string,
   ): Flight {
     if (this.#isClosing) throw new MirrorError('CLOSING', 'the mirror is closing and fetches nothing new')
-    const key = keyOf(manifest, fileIndex)
+    const key = keyOfFile(manifest, fileIndex)
     // One that has failed is only tidying up behind itself; one that nobody can join passes by.
     const other = this.#joinable.get(key)
     const mustPass = other !== undefined && !other.hasFailed
@@ -103,14 +105,19 @@ export class Flights {
     }
     const startedMs = Date.now()
     flight.ended.then(
-      (landed) => this.#recordLanding(flight, landed, Date.now() - startedMs),
+      (landed) => this.#recordLanding(flight, landed, Date.now() - startedMs, wantedBy),
       (error) => this.#recordFailure(flight, error),
     )
     flight.ended.then(land, land)
     return flight
   }
 
-  #recordLanding({ expected, fileIndex, manifest }: Flight, landed: Landed, durationMs: number): void {
+  #recordLanding(
+    { expected, fileIndex, manifest }: Flight,
+    landed: Landed,
+    durationMs: number,
+    wantedBy: string | undefined,
+  ): void {
     const { record } = this.#options
     const { corrections, extents, fingerprint, servers } = landed
     record('pulled', manifest.uuid, {
@@ -118,6 +125,7 @@ export class Flights {
       sizeBytes: expected.sizeBytes,
       isKept: fingerprint !== undefined,
       durationMs,
+      ...(wantedBy !== undefined && { wantedBy }),
       ...namedExtents(extents),
       corrections: corrections.map(({ startBytes, endBytes, rightFrom, wrongFrom }) => ({
         startBytes,
@@ -157,7 +165,8 @@ export class Flights {
   }
 }
 
-function keyOf(manifest: Manifest, fileIndex: number): string {
+/** The same for files that share a flight. */
+export function keyOfFile(manifest: Manifest, fileIndex: number): string {
   const file = manifest.files[fileIndex]!
   const digest = strongestDigest(file.digests)
   return digest ? `${formatDigest(digest)} ${file.sizeBytes}` : `${manifest.uuid}/${fileIndex} ${file.sizeBytes}`

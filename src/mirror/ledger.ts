@@ -73,6 +73,8 @@ export interface Happenings {
     sizeBytes: number
     isKept: boolean
     durationMs: number
+    /** Who wanted it, where that was no client: `prewarm:NAME`. */
+    wantedBy?: string
     extents: readonly GivenBytes[]
     /** So many more, where there are too many to name. */
     moreExtents?: number | undefined

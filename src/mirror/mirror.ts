@@ -6,6 +6,7 @@ import type { Manifest } from '../images/manifest.js'
 import type { Uuid } from '../images/uuid.js'
 import type { UpstreamHealth } from '../upstream/upstream.js'
 import type { Channels } from './channels.js'
+import type { PrewarmPolicyStatus } from './operations/prewarm-answers.js'
 
 export type { FileChunks } from '../images/file-chunks.js'
 
@@ -113,6 +114,8 @@ export interface MirrorStatus {
   readonly keeping: KeepingStatus
   /** Layers that clients of IMGAPI cannot unpack, and that are packed anew. */
   readonly recompression?: RecompressionStatus
+  /** How it stands with what is to be here before anyone asks. */
+  readonly prewarming?: readonly PrewarmPolicyStatus[]
   /** Images being brought here from other servers because somebody asked, and the last that were; newest first. */
   readonly imports?: readonly ImportStatus[]
 }

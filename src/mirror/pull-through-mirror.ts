@@ -11,6 +11,7 @@ import { parseUuid, type Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
 import { systemClock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
+import { steadyPlan } from '../parts/rate-plan.js'
 import { SingleFlight } from '../parts/single-flight.js'
 import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js'
 import type { HeldImage, KeptIcon } from '../store/image-store.js'
@@ -37,12 +38,19 @@ import { Explainer } from './operations/explain.js'
 import { KnownImages } from './operations/known-images.js'
 import type { MirrorOperations } from './operations/operations.js'
 import { Pins } from './operations/pins.js'
+import { Prewarms } from './operations/prewarms.js'
 import { Pulls } from './operations/pulls.js'
 import { Removals } from './operations/removals.js'
 import { UpstreamQuestions } from './operations/upstream-questions.js'
 import { Verification } from './operations/verification.js'
+import { wantedBy } from './operations/wanted-by.js'
+import type { PrewarmPolicy } from './prewarming/prewarm-policy.js'
+import { Prewarming } from './prewarming/prewarming.js'
+import type { Lines } from './prewarming/schedule.js'
+import { Surveyor } from './prewarming/survey.js'
 import { Publisher, type PublishingRules } from './publishing/publisher.js'
 import type { Publishing } from './publishing.js'
+import { type PullWays, pullFile } from './pull-file.js'
 import type { Offer } from './reception.js'
 import { Recompression } from './recompression.js'
 import { Refresher, type RefresherOptions } from './refresher.js'
@@ -83,6 +91,12 @@ export interface MirrorOptions {
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
   readonly keeping: KeepingRules
+  /** What is fetched before anyone asks. Without it, nothing. */
+  readonly prewarming?: {
+    readonly policies: readonly PrewarmPolicy[]
+    /** How fast the lines may be used, and when, as it is decided now. */
+    readonly lines: () => Lines
+  }
   readonly publishing: PublishingRules
   readonly counters: MirrorCounters
   readonly log: Log
@@ -107,8 +121,11 @@ export type MirrorRules = Pick<
   | 'maxLayerBytes'
   | 'maxAncestry'
   | 'keeping'
+  | 'prewarming'
   | 'publishing'
 >
+
+const NO_LINES: Lines = { total: steadyPlan('unlimited'), upstreams: new Map() }
 
 const REGISTRY_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -145,6 +162,8 @@ export class PullThroughMirror implements Mirror {
   readonly #flights: Flights
   readonly #keeping: Keeping
   readonly #recompression: Recompression
+  readonly #surveyor: Surveyor
+  readonly #prewarming: Prewarming
   readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
   /** Images being written down as held. */
   readonly #holding = new Map<Uuid, Promise<void>>()
@@ -167,6 +186,7 @@ export class PullThroughMirror implements Mirror {
     await mirror.#publisher.start()
     await mirror.registry.start()
     await mirror.#publisher.tidyFiles()
+    await mirror.#prewarming.start()
     mirror.#refresher.start()
     mirror.#keeping.start()
     await mirror.ledger.start()
@@ -219,6 +239,7 @@ export class PullThroughMirror implements Mirror {
     const onListing: RefresherOptions['onListing'] = async (upstream, listing) => {
       this.#recompression.wake()
       await this.registry.heard(upstream, listing)
+      this.#prewarming.catalogueChanged()
     }
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, onListing, counters, log })
     this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
@@ -226,6 +247,7 @@ export class PullThroughMirror implements Mirror {
     this.#keeping = new Keeping({
       ...options.keeping,
       pinOf: (manifest) => this.#pins.firstOf(manifest),
+      isWanted: (uuid) => this.#prewarming.isWanted(uuid),
       store,
       catalogue,
       underWay: () => [...this.#flights.all()].map(({ manifest }) => manifest),
@@ -275,6 +297,26 @@ export class PullThroughMirror implements Mirror {
       verified: (blob) => this.#keeping.verified(blob),
     })
     this.#jobs = new Jobs({ log })
+    this.#surveyor = new Surveyor({
+      ...{ catalogue, store, flights: this.#flights, room: this.#keeping.room },
+      maxAncestry: () => this.#options.maxAncestry,
+      listed: () => this.#listed(),
+      blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
+      lines: () => this.#options.prewarming?.lines() ?? NO_LINES,
+    })
+    this.#prewarming = new Prewarming({
+      ...{ store: store.prewarming, jobs: this.#jobs, counters, log },
+      policies: options.prewarming?.policies ?? [],
+      isOffline: options.isOffline,
+      survey: (wishes, nowMs) => this.#surveyor.survey(wishes, nowMs),
+      refresh: async () => {
+        await Promise.all(this.#options.upstreams.map(({ name }) => this.#refresher.refreshNow(name)))
+      },
+      find: (uuid, signal) => this.#find(uuid, signal),
+      pull: (pull) => pullFile(pull, this.#pullWays),
+      hasRoom: (sizeBytes) => this.#keeping.room.fitsBesideTheWanted(sizeBytes),
+      clock: systemClock,
+    })
     this.operations = this.#makeOperations()
     this.carrying = this.#makeCarrying()
   }
@@ -303,6 +345,7 @@ export class PullThroughMirror implements Mirror {
     this.#refresher.change(rules)
     this.#keeping.change(rules.keeping)
     this.#recompression.change(rules.maxLayerBytes)
+    await this.#prewarming.replace(rules.prewarming?.policies ?? [])
     this.#recompression.wake()
     this.operations = this.#makeOperations()
   }
@@ -405,6 +448,7 @@ export class PullThroughMirror implements Mirror {
       conflicts: this.#catalogue.conflicts(),
       keeping: this.#keeping.status(),
       recompression: this.#recompression.status(),
+      prewarming: this.operations.prewarms.status().policies,
       imports: this.#publisher.imports(),
     }
   }
@@ -413,8 +457,11 @@ export class PullThroughMirror implements Mirror {
   async close(): Promise<void> {
     this.#abort.abort(new MirrorError('CLOSING', 'the mirror is closing'))
     this.#inquiries.close()
+    // It begins nothing more, and what it has begun is a job.
+    const prewarmed = this.#prewarming.close()
     await this.#jobs.close()
     await Promise.all([
+      prewarmed,
       this.#refresher.close(),
       this.registry.close(),
       this.#flights.close(),
@@ -605,9 +652,10 @@ export class PullThroughMirror implements Mirror {
   }
 
   /** The flight of a file that is not kept, begun or joined. */
-  #fly(manifest: Manifest, fileIndex: number): Flight {
+  #fly(manifest: Manifest, fileIndex: number, by?: string): Flight {
     const flights = this.#flights
-    const flight = flights.find(manifest, fileIndex) ?? flights.start(manifest, fileIndex, this.#offersOf(manifest))
+    const flight =
+      flights.find(manifest, fileIndex) ?? flights.start(manifest, fileIndex, this.#offersOf(manifest), undefined, by)
     this.#whenKept(flight, manifest)
     return flight
   }
@@ -621,6 +669,7 @@ export class PullThroughMirror implements Mirror {
       ...{ isOffline, withdrawn, mode: this.#options.publishing.mode, maxAncestry, patienceMs },
       listed: () => this.#listed().manifests,
       isHeld: (manifest) => this.#isHeld(manifest),
+      wantedBy: (uuid) => wantedBy(uuid, this.#prewarming),
       getImage: (uuid, signal) => this.getImage(uuid, signal, ALL_CHANNELS),
     })
     const blobOf = (manifest: Manifest, fileIndex: number) => this.#blobOf(manifest, fileIndex)
@@ -632,12 +681,6 @@ export class PullThroughMirror implements Mirror {
       blobOf,
       lastCheckMs: (sha256) => this.#keeping.checkedMs(sha256),
     })
-    const held = async (manifest: Manifest) => {
-      this.#holdWhenComplete(manifest)
-      await this.#holding.get(manifest.uuid)
-    }
-    const make = (manifest: Manifest) =>
-      this.#recompression.makes(manifest) ? this.#recompression.make(manifest.uuid, 'client') : undefined
     const auditing = new Auditing({
       ledger: this.ledger,
       upstreams,
@@ -649,7 +692,12 @@ export class PullThroughMirror implements Mirror {
       auditing,
       images,
       pins: this.#pins,
-      pulls: new Pulls({ ...ours, images, isOffline, blobOf, held, make, fly: (...file) => this.#fly(...file) }),
+      pulls: new Pulls({ ...ours, images, isOffline, blobOf, ways: this.#pullWays }),
+      prewarms: new Prewarms({
+        ...ours,
+        ...{ prewarming: this.#prewarming, surveyor: this.#surveyor, room: this.#keeping.room, isOffline },
+        now: () => systemClock.wallMs(),
+      }),
       removals: new Removals({ ...ours, images, room: this.#keeping.room }),
       verification: new Verification({ ...ours, images }),
       adoption: new Adoption({
@@ -677,6 +725,19 @@ export class PullThroughMirror implements Mirror {
       hold: (image) => this.#hold(image),
       sawTag: (tag) => this.registry.brought(tag),
       iconOf: (manifest) => this.#iconOf(manifest),
+    }
+  }
+
+  get #pullWays(): PullWays {
+    const recompression = this.#recompression
+    return {
+      make: (manifest, priority) =>
+        recompression.makes(manifest) ? recompression.make(manifest.uuid, priority) : undefined,
+      fly: (manifest, fileIndex, by) => this.#fly(manifest, fileIndex, by),
+      held: async (manifest) => {
+        this.#holdWhenComplete(manifest)
+        await this.#holding.get(manifest.uuid)
+      },
     }
   }
 

@@ -25,6 +25,16 @@ export function steadyPlan(rate: Rate): RatePlan {
   return { timezone: 'UTC', windows: [], otherwise: rate, whenClosed: 'allow' }
 }
 
+/** As if nothing were faster than this, which is in bytes per second. */
+export function capped(plan: RatePlan, mostBytesPerSecond: number): RatePlan {
+  const cap = (limit: RateLimit): RateLimit => {
+    if (limit === 'closed') return limit
+    return limit === 'unlimited' ? mostBytesPerSecond : Math.min(limit, mostBytesPerSecond)
+  }
+  const windows = plan.windows.map((window) => ({ ...window, limit: cap(window.limit) }))
+  return { ...plan, windows, otherwise: cap(plan.otherwise) }
+}
+
 /** The one rule that holds at this moment. @param wallMs since 1970. */
 export function limitAt(plan: RatePlan, wallMs: number): RateLimit {
   if (plan.windows.length === 0) return plan.otherwise

@@ -13,6 +13,7 @@ import { type FileSystem, nodeFileSystem } from './file-system.js'
 import { foreignDirectory } from './foreign-directory.js'
 import { MirrorKey } from './mirror-key.js'
 import { PinFile } from './pin-file.js'
+import { PrewarmFile } from './prewarm-file.js'
 import { ScrubLog } from './scrub-log.js'
 import type { Store } from './store.js'
 import { UnsettledFile } from './unsettled-file.js'
@@ -90,6 +91,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => scrub.close())
     const pins = new PinFile(places)
     closers.push(() => pins.close())
+    const prewarming = new PrewarmFile(places)
+    closers.push(() => prewarming.close())
     const unsettled = new UnsettledFile(places)
     closers.push(() => unsettled.close())
     const arrivals = await DiskArrivalStore.open(places)
@@ -103,6 +106,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       scrub,
       ledger,
       pins,
+      prewarming,
       unsettled,
       arrivals,
       foreign: foreignDirectory,

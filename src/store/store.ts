@@ -5,6 +5,7 @@ import type { ForeignStore } from './foreign-store.js'
 import type { IconStore, ImageStore } from './image-store.js'
 import type { LedgerStore } from './ledger-store.js'
 import type { PinStore } from './pin-store.js'
+import type { PrewarmStore } from './prewarm-store.js'
 import type { RegistryStore } from './registry-store.js'
 import type { ScrubStore } from './scrub-store.js'
 import type { UnsettledStore } from './unsettled-store.js'
@@ -31,6 +32,7 @@ export interface Store {
   /** What happened. */
   readonly ledger: LedgerStore
   readonly pins: PinStore
+  readonly prewarming: PrewarmStore
   readonly unsettled: UnsettledStore
   /** Bundles that have come, whole or in part. */
   readonly arrivals: ArrivalStore

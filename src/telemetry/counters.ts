@@ -99,6 +99,11 @@ export class Counters {
     ['upstream'],
   )
   readonly #evictedBytes = this.#counter('evicted_bytes_total', 'Bytes that were let go of to make room.')
+  readonly #prewarmedBytes = this.#counter(
+    'prewarmed_bytes_total',
+    'Bytes of image files fetched before anyone asked, by policy.',
+    ['policy'],
+  )
   readonly #readChecks = this.#counter(
     'read_checks_total',
     'MiB that were compared with their hash before they left: good or bad.',
@@ -199,6 +204,7 @@ export class Counters {
   readonly damageMended = (kind: string): void => this.#damageMended.inc({ kind })
   readonly recorded = (kind: string): void => this.#recorded.inc({ kind })
 
+  readonly prewarmed = (policy: string, bytes: number): void => this.#prewarmedBytes.inc({ policy }, bytes)
   readonly retried = (upstream: string): void => this.#retries.inc({ upstream })
   readonly stalled = (upstream: string): void => this.#stalls.inc({ upstream })
   readonly waitedForRate = (upstream: string, seconds: number): void => this.#rateWaits.inc({ upstream }, seconds)

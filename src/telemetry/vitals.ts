@@ -10,6 +10,7 @@ export interface Vitals {
   readonly conflicts: readonly unknown[]
   readonly recompression?: { readonly waiting: number; readonly refused: readonly unknown[] } | undefined
   readonly imports?: readonly { readonly state: string }[] | undefined
+  readonly prewarming?: readonly { readonly missingBytes: number; readonly isBehind: boolean | null }[] | undefined
   readonly jobsRunning?: number | undefined
   readonly ledger?: VitalsOfLedger | undefined
   readonly keeping: {
@@ -83,6 +84,16 @@ export const MIRROR_GAUGES: readonly GaugeOf<Vitals>[] = [
     name: 'remote_imports',
     help: 'Images being brought here because a client of IMGAPI asked for that.',
     read: (v) => v.imports?.filter(({ state }) => state === 'running').length,
+  },
+  {
+    name: 'prewarm_missing_bytes',
+    help: 'What prewarm policies still have to fetch.',
+    read: (v) => v.prewarming?.reduce((sum, { missingBytes }) => sum + missingBytes, 0),
+  },
+  {
+    name: 'prewarm_policies_behind',
+    help: 'Prewarm policies that cannot keep their deadline.',
+    read: (v) => v.prewarming?.filter(({ isBehind }) => isBehind).length,
   },
   { name: 'jobs', help: 'Long work of operators under way: imports, scrubs and the like.', read: (v) => v.jobsRunning },
   {

@@ -51,6 +51,10 @@ export class Bandwidth {
     this.#serve()
   }
 
+  get plan(): RatePlan {
+    return this.#plan
+  }
+
   /** What holds now; `changeMs` is when that ends, since 1970. */
   get now(): { limit: RateLimit; changeMs: number | undefined } {
     this.#lookAgain()

@@ -164,6 +164,11 @@ export class GuardedUpstream implements Upstream {
     }
   }
 
+  /** What holds now, and later. */
+  get ratePlan(): RatePlan {
+    return this.#options.bandwidth.plan
+  }
+
   /** From now on, also for what is under way. */
   setRate(plan: RatePlan): void {
     this.#options.bandwidth.setRate(plan)

@@ -16,6 +16,12 @@ const APP = '22222222-2222-4222-8222-222222222222'
 const LINUX = '33333333-3333-4333-8333-333333333333'
 const NOBODYS = '99999999-9999-4999-8999-999999999999'
 
+/** A window that is not while this runs, whenever that is. */
+function anotherDay(): string {
+  const day = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'][(new Date().getUTCDay() + 3) % 7]
+  return `${day} 10:00-11:00`
+}
+
 /** Bytes that are the same every time, and so their digests. */
 const bytesOf = (seed: number, length: number) => Buffer.alloc(length, `image ${seed}: nothing to see here; `)
 
@@ -69,7 +75,11 @@ describe('a command', () => {
         return true
       },
     })
-    mirror = await openMirror({ data: directory, upstreams: [{ name: 'central', url: upstream.url }] })
+    mirror = await openMirror({
+      data: directory,
+      upstreams: [{ name: 'central', url: upstream.url }],
+      prewarm: [{ name: 'elsewhen', match: ['os=smartos'], latest: 1, windows: [anotherDay()], budget: '1GiB' }],
+    })
     await mirror.settled()
   })
   afterAll(async () => {
@@ -93,6 +103,13 @@ describe('a command', () => {
       ['avail colour=red'],
       ['avail -o colour'],
     ],
+    plan: [
+      ...atEveryWidth('plan'),
+      ['plan --match name=ubuntu --rate 1Mbit/s -H -o name,fetch,outcome'],
+      ['plan --policy nobodys'],
+      ['plan --latest many'],
+    ],
+    prewarm: [...atEveryWidth('prewarm'), ['prewarm run nobodys'], ['prewarm -o policy,held,late,noroom']],
     import: [[`import ${APP}`], ...atEveryWidth(`import ${APP}`), [`import ${NOBODYS}`], ['import base']],
     list: [...atEveryWidth('list'), ['list -o name,held,upstream,origin -s name'], ['list name=nothing']],
     show: [...atEveryWidth(`show ${APP}`), [`show ${LINUX}`], [`show -m ${BASE}`], [`show ${NOBODYS}`]],
@@ -119,7 +136,7 @@ describe('a command', () => {
       ['upstreams -c'],
       ['upstreams -o name,state,images,setaside'],
     ],
-    status: atEveryWidth('status'),
+    status: [['prewarm -o policy,state'], ...atEveryWidth('status')],
     reload: [...atEveryWidth('reload'), ['reload -j']],
     'audit-compare': atEveryWidth('audit compare'),
     vacuum: [

@@ -5,6 +5,7 @@ export function normalise(text: string): string {
   const normal = text
     .replace(/http:\/\/127\.0\.0\.1:\d+/g, 'http://HOST')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z/g, 'TIME')
+    .replace(/\d{4}-\d\d-\d\d \d\d:\d\dZ/g, 'MINUTE')
     .replace(/(?:\d+[dhms] ?)+ ago|\bnow\b/g, 'AGO')
     .replace(/ in \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, '')
     .replace(/\b\d+ms\b/g, 'DURATION')

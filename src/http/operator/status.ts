@@ -1,4 +1,5 @@
 import type { ImportStatus, KeepingStatus, Mirror, MirrorStatus, UpstreamStatus } from '../../mirror/mirror.js'
+import type { PrewarmPolicyStatus } from '../../mirror/operations/prewarm-answers.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
@@ -8,7 +9,7 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
 }
 
 /** Times are ISO 8601 and end in `At`; absent values are null. */
-export function describeStatus({ upstreams, conflicts, keeping, imports = [], ...rest }: MirrorStatus) {
+export function describeStatus({ upstreams, conflicts, keeping, imports = [], prewarming = [], ...rest }: MirrorStatus) {
   return {
     ...rest,
     upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
@@ -21,6 +22,7 @@ export function describeStatus({ upstreams, conflicts, keeping, imports = [], ..
     })),
     conflicts: conflicts.map(({ firstSeenMs, ...conflict }) => ({ ...conflict, firstSeenAt: isoTime(firstSeenMs) })),
     keeping: keepingOf(keeping),
+    prewarming: prewarming.map(prewarmOf),
     imports: imports.map(importOf),
   }
 }
@@ -48,6 +50,21 @@ function healthOf({
       },
     }),
   }
+}
+
+function prewarmOf({ budget, deadlineMs, doneMs, lastRun, nextOpeningMs, ...policy }: PrewarmPolicyStatus) {
+  return {
+    ...policy,
+    nextOpeningAt: isoTime(nextOpeningMs),
+    doneAt: isoTime(doneMs),
+    deadlineAt: isoTime(deadlineMs),
+    budget: budget && { bytes: budget.bytes, spentBytes: budget.spentBytes, renewedAt: isoTime(budget.renewedMs) },
+    lastRun: lastRun && lastRunOf(lastRun),
+  }
+}
+
+function lastRunOf({ endedMs, startedMs, ...run }: NonNullable<PrewarmPolicyStatus['lastRun']>) {
+  return { startedAt: isoTime(startedMs), endedAt: isoTime(endedMs), ...run }
 }
 
 function importOf({ current, startedMs, endedMs, error, ...rest }: ImportStatus) {
@@ -78,6 +95,6 @@ function scrubOf({ oldestCheckMs, auditedMs, current, ...scrub }: NonNullable<Ke
   }
 }
 
-function isoTime(ms: number | undefined): string | null {
-  return ms === undefined ? null : new Date(ms).toISOString()
+function isoTime(ms: number | undefined | null): string | null {
+  return ms === undefined || ms === null ? null : new Date(ms).toISOString()
 }

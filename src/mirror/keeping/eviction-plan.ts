@@ -10,6 +10,8 @@ export interface KeptImage {
   readonly lastUsedMs: number
   /** It stays, and so does all it builds on: it is pinned, or somebody is busy with it. */
   readonly mustStay: boolean
+  /** To be here before anyone asks, for itself or for what builds on it: it leaves when nothing else is left to leave. */
+  readonly isWanted?: boolean
 }
 
 export interface KeptBlob {
@@ -44,6 +46,8 @@ export interface Departure {
   readonly sizeBytes: number
   /** Of an origin, the last use of anything that builds on it. */
   readonly lastUsedMs: number
+  /** As KeptImage says. */
+  readonly isWanted: boolean
   /** In words, for operators. */
   readonly why: string
 }
@@ -58,9 +62,10 @@ interface Candidate extends Omit<Departure, 'sha256s' | 'sizeBytes'> {
 /**
  * What leaves, in that order, to free `wantedBytes`; all that may leave, when that is not enough.
  *
- * Whatever was used longest ago leaves first. An origin counts as used whenever something was that builds on it: so a
- * chain goes by the last use of its leaf, and leaf first. A blob leaves with the last image that needs it. At equal
- * age, what is worth least goes first: unfinished downloads, then blobs nobody knows, then images.
+ * Whatever was used longest ago leaves first, but what is wanted after all that is not. An origin counts as used
+ * whenever something was that builds on it: so a chain goes by the last use of its leaf, and leaf first. A blob leaves
+ * with the last image that needs it. At equal age, what is worth least goes first: unfinished downloads, then blobs
+ * nobody knows, then images.
  */
 export function planEviction(kept: Kept, wantedBytes: number): readonly Departure[] {
   if (wantedBytes <= 0) return []
@@ -74,20 +79,25 @@ export function planEviction(kept: Kept, wantedBytes: number): readonly Departur
     departing.push({ candidate, freed })
   }
   return withoutTheFutile(departing).map(({ candidate, freed }) => {
-    const { kind, uuid, lastUsedMs, why, leftoverBytes } = candidate
+    const { kind, uuid, lastUsedMs, isWanted, why, leftoverBytes } = candidate
     const sha256s = freed.map(({ sha256 }) => sha256)
-    return { kind, uuid, sha256s, sizeBytes: leftoverBytes + sumOf(freed), lastUsedMs, why }
+    return { kind, uuid, sha256s, sizeBytes: leftoverBytes + sumOf(freed), lastUsedMs, isWanted, why }
   })
 }
 
 /** All images that must stay, and all they build on. */
 export function stayingImages(images: readonly KeptImage[]): ReadonlySet<Uuid> {
-  return new Set(images.filter(({ mustStay }) => mustStay).flatMap(({ uuid, ancestors }) => [uuid, ...ancestors]))
+  return withAncestors(images.filter(({ mustStay }) => mustStay))
+}
+
+function withAncestors(images: readonly KeptImage[]): ReadonlySet<Uuid> {
+  return new Set(images.flatMap(({ uuid, ancestors }) => [uuid, ...ancestors]))
 }
 
 /** Everything that may leave, in the order of leaving. */
 function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
   const staying = stayingImages(images)
+  const wanted = withAncestors(images.filter(({ isWanted }) => isWanted))
   const lastUses = new Map<Uuid, number>()
   const bases = new Set<Uuid>()
   for (const { uuid, ancestors, lastUsedMs } of images) {
@@ -117,15 +127,17 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
         ...NOTHING,
         kind: 'image' as const,
         worth: 2,
+        isWanted: wanted.has(uuid),
         uuid,
         ancestors,
         blobs: [...new Map(blobs.map((blob) => [blob.sha256, blob])).values()],
         lastUsedMs: lastUses.get(uuid)!,
-        why: bases.has(uuid) ? 'unused longest, and all that builds on it leaves too' : 'unused longest',
+        why: whyItWouldLeave(wanted.has(uuid), bases.has(uuid)),
       })),
   ]
   return candidates.sort(
     (a, b) =>
+      Number(a.isWanted) - Number(b.isWanted) ||
       a.lastUsedMs - b.lastUsedMs ||
       a.worth - b.worth ||
       // What builds on something has all its ancestors and one more.
@@ -133,7 +145,12 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
   )
 }
 
-const NOTHING = { uuid: undefined, ancestors: [], blobs: [], leftoverBytes: 0 }
+function whyItWouldLeave(isWanted: boolean, isBase: boolean): string {
+  const which = isWanted ? 'unused longest of what is to be here before anyone asks' : 'unused longest'
+  return isBase ? `${which}, and all that builds on it leaves too` : which
+}
+
+const NOTHING = { uuid: undefined, ancestors: [], blobs: [], leftoverBytes: 0, isWanted: false }
 
 /**
  * Leaves out images that would leave for nothing, all their blobs being needed by others that stay; unless something

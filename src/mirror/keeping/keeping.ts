@@ -31,6 +31,8 @@ export interface KeepingRules {
 export interface KeepingOptions extends Omit<KeepingRules, 'pins'> {
   /** As RoomOptions says. */
   readonly pinOf: (manifest: Manifest) => ImagePin | undefined
+  /** As RoomOptions says. */
+  readonly isWanted: (uuid: Uuid) => boolean
   readonly store: Store
   readonly catalogue: Catalogue
   /** Images whose files are being fetched. */

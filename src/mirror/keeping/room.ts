@@ -22,6 +22,8 @@ export interface RoomOptions {
   readonly quotaBytes: () => Promise<number | undefined>
   /** What keeps an image from leaving, and with it what it builds on; `undefined` for one that may. */
   readonly pinOf: (manifest: Manifest) => ImagePin | undefined
+  /** Whether an image is to be here before anyone asks. */
+  readonly isWanted: (uuid: Uuid) => boolean
   /** Images whose files are being fetched: what they build on is about to be needed. */
   readonly underWay: () => Iterable<Manifest>
   /** Files, by their sha256, that belong together for clients of Docker, whatever images of ours they are in. */
@@ -107,8 +109,36 @@ export class Room {
   }
 
   /** What `makeRoom` would let go of to free so many bytes, in that order. Changes nothing. */
-  whatWouldLeave(sizeBytes: number): readonly Departure[] {
-    return planEviction(this.#takeStock(new Set(), undefined), sizeBytes)
+  whatWouldLeave(sizeBytes: number, isWanted = this.#options.isWanted): readonly Departure[] {
+    return planEviction(this.#takeStock(new Set(), undefined, isWanted), sizeBytes)
+  }
+
+  /** What would leave for so many bytes more, as far as that may be. Changes nothing. */
+  async whatWouldLeaveFor(sizeBytes: number, isWanted = this.#options.isWanted): Promise<readonly Departure[]> {
+    return this.whatWouldLeave(await this.#shortBytes(sizeBytes), isWanted)
+  }
+
+  /** Whether so many bytes more fit without anything leaving that is wanted. */
+  async fitsBesideTheWanted(sizeBytes: number): Promise<boolean> {
+    const shortBytes = await this.#shortBytes(sizeBytes)
+    const departures = this.whatWouldLeave(shortBytes)
+    return (
+      shortBytes <= sumOf(departures.map(({ sizeBytes: freed }) => freed)) &&
+      !departures.some(({ isWanted }) => isWanted)
+    )
+  }
+
+  /** How much all files together may take, and those of them, by sha256, that stay whatever else is to be here. */
+  async bounds(): Promise<{ readonly roomBytes: number; readonly staying: ReadonlyMap<string, number> }> {
+    const quotaBytes = (await this.#options.quotaBytes()) ?? Number.POSITIVE_INFINITY
+    const diskBytes = this.#usedBytes() + (await this.#options.store.blobs.freeBytes())
+    const { images } = this.#takeStock(new Set(), undefined)
+    const staying = stayingImages(images)
+    const files = images.flatMap(({ blobs, uuid }) => (staying.has(uuid) ? blobs : []))
+    return {
+      roomBytes: Math.min(quotaBytes, diskBytes),
+      staying: new Map(files.map(({ sha256, sizeBytes }) => [sha256, sizeBytes])),
+    }
   }
 
   /** What keeps this very image from leaving, if anything does. */
@@ -199,8 +229,7 @@ export class Room {
   }
 
   async #makeRoom(sizeBytes: number, own?: SuspendedBlob): Promise<boolean> {
-    const overDiskBytes = sizeBytes - (await this.#options.store.blobs.freeBytes())
-    const shortBytes = Math.max(overDiskBytes, await this.#overQuotaBytes(sizeBytes))
+    const shortBytes = await this.#shortBytes(sizeBytes)
     if (shortBytes <= 0) return true
     const plan = planEviction(this.#takeStock(new Set(), own), shortBytes)
     const mayFreeBytes = sumOf(plan.map((departure) => departure.sizeBytes))
@@ -271,6 +300,12 @@ export class Room {
     this.#options.catalogue.hold(image)
   }
 
+  /** How much is missing for so many bytes more. Negative: how much would still be left. */
+  async #shortBytes(sizeBytes: number): Promise<number> {
+    const overDiskBytes = sizeBytes - (await this.#options.store.blobs.freeBytes())
+    return Math.max(overDiskBytes, await this.#overQuotaBytes(sizeBytes))
+  }
+
   /** By how much the quota would be exceeded with so many bytes more. Negative: by how much it would not. */
   async #overQuotaBytes(sizeBytes: number): Promise<number> {
     this.#quotaBytes = await this.#options.quotaBytes()
@@ -286,12 +321,16 @@ export class Room {
   }
 
   /** What is kept, as far as it may leave. @param busy uuids of images, and sha256 of strays, that cannot leave now. */
-  #takeStock(busy: ReadonlySet<Uuid | string>, own: SuspendedBlob | undefined): Kept {
+  #takeStock(
+    busy: ReadonlySet<Uuid | string>,
+    own: SuspendedBlob | undefined,
+    isWanted = this.#options.isWanted,
+  ): Kept {
     const { blobs, images: records } = this.#options.store
     const unknown = new Map<string, BlobRef>()
     for (const ref of blobs.all()) unknown.set(ref.sha256, ref)
     const awaited = this.#awaited()
-    const images = this.#keptImages(busy, unknown, awaited)
+    const images = this.#keptImages(busy, unknown, awaited, isWanted)
     const dockerUses = unknown.size > 0 ? this.#dockerUses() : new Map<string, number>()
     const strays = [...unknown.values()]
       .filter(({ sha256 }) => !busy.has(sha256) && !awaited.sha256s.has(sha256))
@@ -335,7 +374,12 @@ export class Room {
   }
 
   /** Takes out of `unknown` what is a file of some image. */
-  #keptImages(busy: ReadonlySet<Uuid | string>, unknown: Map<string, BlobRef>, awaited: Awaited): KeptImage[] {
+  #keptImages(
+    busy: ReadonlySet<Uuid | string>,
+    unknown: Map<string, BlobRef>,
+    awaited: Awaited,
+    isWanted: RoomOptions['isWanted'],
+  ): KeptImage[] {
     const { catalogue, store, underWay } = this.#options
     const own = [...store.images.all()].flatMap(({ manifest, publication }) => (publication ? [manifest] : []))
     const needed = new Set([...underWay(), ...own, ...awaited.manifests].flatMap((image) => this.#ancestorsOf(image)))
@@ -347,10 +391,11 @@ export class Room {
       // What was made here of a layer that imgadm cannot unpack costs more than its fetching, each time anew.
       const isMade = catalogue.originalsOf(uuid).some(({ withdrawnMs }) => withdrawnMs === undefined)
       const isAwaited = refs.some(({ sha256 }) => awaited.sha256s.has(sha256))
-      const isWanted = needed.has(uuid) || isAwaited || this.pinOf(manifest) !== undefined
-      const mustStay = isOurs || isMade || busy.has(uuid) || isWanted
+      const isNeeded = needed.has(uuid) || isAwaited || this.pinOf(manifest) !== undefined
+      const mustStay = isOurs || isMade || busy.has(uuid) || isNeeded
       const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
-      images.push({ uuid, ancestors: this.#ancestorsOf(manifest), blobs: refs, lastUsedMs, mustStay })
+      const ancestors = this.#ancestorsOf(manifest)
+      images.push({ uuid, ancestors, blobs: refs, lastUsedMs, mustStay, isWanted: isWanted(uuid) })
     }
     const refsByImage = new Map<Uuid, BlobRef[]>()
     for (const { manifest, files } of store.images.all()) {

@@ -8,6 +8,7 @@ import type {
   LedgerView,
   PinView,
   UpstreamView,
+  WantedByView,
 } from './explanation.js'
 
 type NameOf = (uuid: Uuid) => ImageName | undefined
@@ -32,6 +33,7 @@ export function explainInWords(
     ...ancestryLines(image),
     ...heldLines(image),
     ...pinLines(image.pins),
+    ...image.wantedBy.map(wantedLine),
     ...evictionLines(image.eviction, nameOf),
     ...ledgerLines(image),
   ]
@@ -169,6 +171,22 @@ function pinLines(pins: readonly PinView[]): string[] {
     const what = through ? `${labelOf(through)}, which builds on it, is pinned` : 'It is pinned'
     return `${what}: "${pin}" (${by}).`
   })
+}
+
+function wantedLine({ doneMs, nextOpeningMs, outcome, policy, through }: WantedByView): string {
+  const what = through ? `for ${labelOf(through)}, which builds on it` : 'for itself'
+  const opens =
+    nextOpeningMs === null ? 'which does not open within two weeks' : `which opens next ${timeOf(nextOpeningMs)}`
+  const comes = doneMs === null ? '' : `, by ${timeOf(doneMs)}`
+  const becomes = {
+    held: 'all of that is here',
+    comes: `it comes${comes}`,
+    late: `it comes${comes}, after the deadline`,
+    never: 'it would not come within a year',
+    'no room': 'it does not fit beside what is worth more',
+    'not to be had': 'it cannot be had',
+  }[outcome]
+  return `The prewarm policy ${policy} wants it here ${what}: ${becomes}${outcome === 'held' ? '' : ` (${opens})`}.`
 }
 
 function evictionLines(eviction: EvictionView | null, nameOf: NameOf): string[] {

@@ -26,6 +26,7 @@ import type {
   PolicyView,
   Reason,
   UpstreamView,
+  WantedByView,
 } from './explanation.js'
 import { findNamed } from './find-named.js'
 
@@ -52,6 +53,8 @@ export interface ExplainerOptions {
   /** What clients may list now. */
   readonly listed: () => readonly Manifest[]
   readonly isHeld: (manifest: Manifest) => boolean
+  /** By which prewarm policies. */
+  readonly wantedBy: (uuid: Uuid) => readonly WantedByView[]
   /** As a client gets it. @throws MirrorError. */
   readonly getImage: (uuid: Uuid, signal: AbortSignal) => Promise<Manifest>
 }
@@ -131,6 +134,7 @@ export class Explainer {
         .filter((flight) => flight.manifest.uuid === uuid)
         .map(({ expected, fileIndex, receivedBytes }) => ({ fileIndex, sizeBytes: expected.sizeBytes, receivedBytes })),
       pins,
+      wantedBy: this.#options.wantedBy(uuid),
       eviction: this.#eviction(uuid, pins),
       ancestry: manifest ? this.#ancestry(manifest) : [],
       brokenAncestry: broken?.message ?? null,

@@ -1,4 +1,5 @@
 import type { Uuid } from '../../images/uuid.js'
+import type { Outcome } from '../prewarming/plan.js'
 
 /*
  * What is known of one image, and why it is answered as it is. Plain JSON, as image-answers.ts: times in ms since 1970, sizes in
@@ -56,6 +57,8 @@ export interface ImageExplanation {
   }[]
   /** What keeps it from leaving, of pins. */
   readonly pins: readonly PinView[]
+  /** Prewarm policies that want it here before anyone asks. */
+  readonly wantedBy: readonly WantedByView[]
   readonly eviction: EvictionView | null
   /** Itself first, then its origin, and so on to the base. */
   readonly ancestry: readonly AncestorView[]
@@ -158,6 +161,17 @@ export interface PinView {
   readonly pin: string
   /** Null when it pins this very image; else the image that is pinned and builds on this one. */
   readonly through: ImageName | null
+}
+
+export interface WantedByView {
+  readonly policy: string
+  /** What becomes of what it wants, as plans say it. */
+  readonly outcome: Outcome
+  /** Null when it wants this very image; else one that it wants and that builds on this one. */
+  readonly through: ImageName | null
+  readonly doneMs: number | null
+  /** When the policy may fetch next; now, if it may. */
+  readonly nextOpeningMs: number | null
 }
 
 export interface EvictionView {

@@ -5,6 +5,7 @@ import type { Auditing } from './auditing.js'
 import type { Explanation } from './explanation.js'
 import type { KnownImages } from './known-images.js'
 import type { Pins } from './pins.js'
+import type { Prewarms } from './prewarms.js'
 import type { Pulls } from './pulls.js'
 import type { ReloadAnswer } from './reload-answer.js'
 import type { Removals } from './removals.js'
@@ -29,6 +30,7 @@ export interface MirrorOperations {
   readonly images: KnownImages
   readonly pins: Pins
   readonly pulls: Pulls
+  readonly prewarms: Prewarms
   readonly removals: Removals
   readonly verification: Verification
   readonly adoption: Adoption

@@ -1,11 +1,10 @@
 import { isMirrorError, MirrorError } from '../../errors.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
-import { abortable } from '../../parts/abortable.js'
 import { forEachConcurrently } from '../../parts/for-each-concurrently.js'
 import type { BlobRef } from '../../store/blob-store.js'
-import type { Flight } from '../flight.js'
 import type { Job, JobProgress, Jobs } from '../jobs.js'
+import { type PullWays, pullFile } from '../pull-file.js'
 import type { KnownImages } from './known-images.js'
 import type { Operator } from './operations.js'
 
@@ -14,12 +13,7 @@ export interface PullsOptions {
   readonly images: KnownImages
   readonly isOffline: boolean
   readonly blobOf: (manifest: Manifest, fileIndex: number) => BlobRef | undefined
-  /** Makes the file of an image that is made here, of what an upstream has; `undefined` for all others. */
-  readonly make: (manifest: Manifest) => Promise<void> | undefined
-  /** The flight of a file that is not kept, begun or joined. @throws MirrorError UPSTREAM_UNREACHABLE when nobody offers it. */
-  readonly fly: (manifest: Manifest, fileIndex: number) => Flight
-  /** Resolves when an image whose files are all kept is written down as held. */
-  readonly held: (manifest: Manifest) => Promise<void>
+  readonly ways: PullWays
 }
 
 /** What a pull came to. */
@@ -32,7 +26,6 @@ export interface PullResult {
 
 /** Files under way at once: of one large and many small ones, the small ones do not wait. */
 const FILES_AT_ONCE = 4
-const PROGRESS_EVERY_MS = 250
 
 interface Wanted {
   readonly name: string
@@ -69,7 +62,7 @@ export class Pulls {
       wanted.push(...missing)
       if (missing.length > 0) continue
       alreadyHeld++
-      await this.#options.held(manifest)
+      await this.#options.ways.held(manifest)
       progress.item(manifest.uuid, { state: 'skipped', sizeBytes: 0, note: `${labelOf(manifest)}: held already` })
     }
     if (wanted.length > 0 && this.#options.isOffline) {
@@ -122,37 +115,10 @@ export class Pulls {
 
   async #pullFile({ name, manifest, fileIndex }: Wanted, progress: JobProgress): Promise<void> {
     const { signal } = progress
-    const making = this.#options.make(manifest)
-    if (making) {
-      progress.item(name, { state: 'running' })
-      // Others may wait for it too: it goes on without us.
-      await abortable(making, signal)
-      await this.#options.held(manifest)
-      progress.item(name, { state: 'done', doneBytes: manifest.files[fileIndex]!.sizeBytes })
-      return
-    }
-    const { sizeBytes } = manifest.files[fileIndex]!
-    const flight = this.#options.fly(manifest, fileIndex)
+    const onProgress = (doneBytes: number) => progress.item(name, { doneBytes })
     progress.item(name, { state: 'running' })
-    // From now on it is as urgent as for a client.
-    flight.retain()
-    const tell = () => progress.item(name, { doneBytes: Math.min(flight.receivedBytes, sizeBytes) })
-    const teller = setInterval(tell, PROGRESS_EVERY_MS)
-    try {
-      const landed = await abortable(flight.ended, signal)
-      if (!landed.fingerprint) {
-        throw new MirrorError('STORE_FULL', `image ${manifest.uuid} came, but there is no room to keep it`)
-      }
-      await this.#options.held(manifest)
-      progress.item(name, { state: 'done', doneBytes: sizeBytes })
-    } finally {
-      clearInterval(teller)
-      // Others who wait for it keep it going.
-      if (signal.aborted && flight.readers === 1) {
-        flight.abort(new MirrorError('JOB_OVER', 'the import that wanted this was ended'))
-      }
-      await flight.release()
-    }
+    await pullFile({ manifest, fileIndex, priority: 'client', signal, onProgress }, this.#options.ways)
+    progress.item(name, { state: 'done' })
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Uuid } from '../../images/uuid.js'
+import { sumOf } from '../../parts/sum-of.js'
 import { type Fetch, type FetchTerms, type Lines, type MissingFile, schedule } from './schedule.js'
 
 /** A file of an image that is wanted. */
@@ -133,10 +134,4 @@ function fitInto({ roomBytes = Number.POSITIVE_INFINITY, staying }: PlanQuestion
     for (const [key, sizeBytes] of added) taken.set(key, sizeBytes)
     return true
   }
-}
-
-function sumOf(amounts: Iterable<number>): number {
-  let sum = 0
-  for (const amount of amounts) sum += amount
-  return sum
 }

@@ -13,7 +13,7 @@ export interface PrewarmPolicy {
   /** On a mirror with channels: only images in one of these; any, if there are none. */
   readonly channels: readonly string[]
   /** Of those that match, the newest of each name; all of them without it. */
-  readonly latest: number | undefined
+  readonly latest?: number | undefined
   /** What newest means. */
   readonly by: 'version' | 'date'
   /** Images of Docker registries that are wanted too. */

@@ -1,6 +1,6 @@
 import { LimitTape } from '../../parts/limit-tape.js'
 import { nextOpeningMs, type OpeningHours } from '../../parts/opening-hours.js'
-import type { RateLimit, RatePlan } from '../../parts/rate-plan.js'
+import { limitAt, type RateLimit, type RatePlan } from '../../parts/rate-plan.js'
 
 /** A file that is to be fetched. The same object wherever several images need it. */
 export interface MissingFile {
@@ -58,6 +58,12 @@ export function schedule(fetches: readonly Fetch[], lines: Lines, nowMs: number)
 /** Which of these is fetched now, by the same rules; its place, or `undefined` if none may be. */
 export function firstToFetch(fetches: readonly Fetch[], lines: Lines, nowMs: number): number | undefined {
   return new Scheduling(fetches, lines, nowMs).first()
+}
+
+/** Whether anything may be fetched from any of these upstreams. */
+export function isLineOpen({ total, upstreams }: Lines, names: readonly string[], nowMs: number): boolean {
+  const isOpen = (plan: RatePlan | undefined) => plan !== undefined && limitAt(plan, nowMs) !== 'closed'
+  return isOpen(total) && names.some((name) => isOpen(upstreams.get(name)))
 }
 
 interface Terms {

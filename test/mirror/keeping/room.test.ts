@@ -19,6 +19,7 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
   const { clock, counters, log } = rig
   const makeRoom = () =>
     new Room({
+      isWanted: () => false,
       record: recordNothing,
       store: rig.store,
       catalogue: rig.catalogue,
@@ -240,6 +241,7 @@ describe('room', () => {
         sha256s: [a.sha256],
         sizeBytes: 100 * KIB,
         lastUsedMs: rig.clock.wallMs(),
+        isWanted: false,
         why: 'unused longest',
       },
     ])

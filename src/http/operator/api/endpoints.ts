@@ -15,12 +15,15 @@ import { importImages } from './import-images.js'
 import { listAllImages } from './list-all-images.js'
 import { listJobs } from './list-jobs.js'
 import { pinImage } from './pin-image.js'
+import { plan } from './plan.js'
+import { prewarmNow } from './prewarm-now.js'
 import { refresh } from './refresh.js'
 import { reload } from './reload.js'
 import { removeImage } from './remove-image.js'
 import { scrub } from './scrub.js'
 import { showAncestry } from './show-ancestry.js'
 import { showImage } from './show-image.js'
+import { showPrewarming } from './show-prewarming.js'
 import { unpinImage } from './unpin-image.js'
 import { vacuum } from './vacuum.js'
 import { verifyImages } from './verify-images.js'
@@ -40,6 +43,9 @@ export const ENDPOINTS: readonly Endpoint[] = [
   unpinImage,
   removeImage,
   vacuum,
+  plan,
+  showPrewarming,
+  prewarmNow,
   verifyImages,
   scrub,
   refresh,

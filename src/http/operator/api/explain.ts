@@ -87,6 +87,15 @@ const image = z.strictObject({
   held: z.strictObject({ sinceMs: z.number(), publishedBy: text, files: z.array(file) }).nullable(),
   flights: z.array(z.strictObject({ fileIndex: z.number(), sizeBytes: z.number(), receivedBytes: z.number() })),
   pins: z.array(z.strictObject({ by: z.string(), pin: z.string(), through: imageName.nullable() })),
+  wantedBy: z.array(
+    z.strictObject({
+      policy: z.string(),
+      outcome: z.enum(['held', 'comes', 'late', 'never', 'no room', 'not to be had']),
+      through: imageName.nullable(),
+      doneMs: ms,
+      nextOpeningMs: ms,
+    }),
+  ),
   eviction: z
     .strictObject({
       mayLeave: z.boolean(),

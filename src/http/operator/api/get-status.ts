@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { describeStatus } from '../status.js'
 import { defineEndpoint } from './define-endpoint.js'
+import { prewarmStatus } from './prewarm-shapes.js'
 
 const time = z.string().nullable().meta({ description: 'ISO 8601.' })
 const text = z.string().nullable()
@@ -115,6 +116,7 @@ export const getStatus = defineEndpoint({
           refused: z.array(z.strictObject({ uuid: z.string(), reason: z.string() })),
         })
         .optional(),
+      prewarming: z.array(prewarmStatus),
       imports: z.array(clientImport).meta({ description: 'Wanted by clients of IMGAPI; newest first.' }),
     })
     .meta({ id: 'Status' }),

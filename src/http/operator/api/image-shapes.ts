@@ -11,7 +11,7 @@ import type {
 } from '../../../mirror/operations/image-answers.js'
 
 /** As it is once it is JSON: a uuid is a text. */
-type Wire<Value> = Value extends string
+export type Wire<Value> = Value extends string
   ? string
   : Value extends readonly (infer Item)[]
     ? Wire<Item>[]

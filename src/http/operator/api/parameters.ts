@@ -18,3 +18,5 @@ export const filterText = parsed(parseFilter, 'a filter').meta({
 export const yesOrNo = z.enum(['true', 'false'], 'right is true or false').transform((text) => text === 'true')
 
 export const upstreamNames = z.array(z.string().max(256)).min(1).max(MOST_NAMES)
+
+export const policyNames = z.array(z.string().max(64)).min(1).max(MOST_NAMES)

@@ -344,6 +344,32 @@ it('says why an image is as it is, also of one that nobody has', async () => {
   expect([status, body.image]).toMatchObject([200, { uuid, isServed: false }])
 })
 
+it('plans and prewarms', async () => {
+  const { base, left, url } = await makeRig({
+    prewarm: [
+      { name: 'sunday', match: ['name=left'], windows: ['Sun 03:00-03:01'], budget: '1GiB', deadline: '06:00' },
+    ],
+  })
+  expect(await ask(url, 'POST', '/api/plan', { policies: ['sunday'] })).toMatchObject({
+    status: 200,
+    body: { fetchBytes: 400 * KIB, images: [{ uuid: uuidOf(left), chain: 2 }] },
+  })
+  expect(await ask(url, 'POST', '/api/plan', { policies: ['monday'] })).toMatchObject({ status: 422 })
+  expect(await ask(url, 'POST', '/api/plan', { match: ['nmae=left'] })).toMatchObject({ status: 422 })
+  expect(await ask(url, 'POST', '/api/plan', { match: ['name=base'], rate: '1Mbit/s' })).toMatchObject({
+    body: { images: [{ uuid: uuidOf(base), policy: 'as asked', outcome: 'comes' }], isTimed: true },
+  })
+  expect(await ask(url, 'POST', '/api/prewarm', { policies: ['monday'] })).toMatchObject({ status: 422 })
+  const { body } = await ask<JobSummary>(url, 'POST', '/api/prewarm')
+  expect((await follow(url, body)).at(-1)).toMatchObject({ state: 'done', doneBytes: 400 * KIB })
+  expect(await ask(url, 'GET', '/api/prewarm')).toMatchObject({
+    body: {
+      policies: [{ name: 'sunday', state: 'complete', isBehind: false, lastRun: { fetchedFiles: 2 } }],
+      job: null,
+    },
+  })
+})
+
 // At the end, when all of the above have asked.
 it('has a test above for every endpoint', () => {
   expect(ENDPOINTS.map(nameOf).filter((name) => !answered.has(name))).toEqual([])
