@@ -6,6 +6,7 @@ import type { Uuid } from '../../images/uuid.js'
 import type { Clock } from '../../parts/clock.js'
 import type { Log } from '../../parts/log.js'
 import { OneAtATime } from '../../parts/one-at-a-time.js'
+import { sumOf } from '../../parts/sum-of.js'
 import type { BlobRef, ExpectedBlob, PartialBlob, SuspendedBlob } from '../../store/blob-store.js'
 import type { HeldImage } from '../../store/image-store.js'
 import type { Store } from '../../store/store.js'
@@ -433,10 +434,4 @@ function isSameFile(a: ExpectedBlob, b: ExpectedBlob): boolean {
   const [digestOfA, digestOfB] = [strongestDigest(a.digests), strongestDigest(b.digests)]
   if (!digestOfA || !digestOfB || a.sizeBytes !== b.sizeBytes) return false
   return formatDigest(digestOfA) === formatDigest(digestOfB)
-}
-
-function sumOf(sizes: Iterable<number>): number {
-  let sumBytes = 0
-  for (const sizeBytes of sizes) sumBytes += sizeBytes
-  return sumBytes
 }

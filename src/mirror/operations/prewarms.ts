@@ -1,6 +1,7 @@
 import { MirrorError } from '../../errors.js'
 import { nextOpeningMs, openingHours } from '../../parts/opening-hours.js'
 import { capped, type RatePlan } from '../../parts/rate-plan.js'
+import { sumOf } from '../../parts/sum-of.js'
 import type { Catalogue } from '../catalogue.js'
 import type { JobSummary } from '../jobs.js'
 import type { Departure } from '../keeping/eviction-plan.js'
@@ -93,7 +94,7 @@ export class Prewarms {
       (uuid) => coming.has(uuid) || prewarming.isWanted(uuid),
     )
     const evicted = departures.map((departure) => this.#describeDeparture(departure))
-    const evictedBytes = evicted.reduce((sum, { freedBytes }) => sum + freedBytes, 0)
+    const evictedBytes = sumOf(evicted.map(({ freedBytes }) => freedBytes))
     const isTimed = plan.fetchBytes === 0 || hasRates(survey)
     const told = {
       atMs: nowMs,
@@ -146,7 +147,7 @@ export class Prewarms {
         noRoom: count('no room'),
         notToBeHad: count('not to be had'),
       },
-      missingBytes: toCome.reduce((sum, { fetchBytes }) => sum + fetchBytes, 0),
+      missingBytes: sumOf(toCome.map(({ fetchBytes }) => fetchBytes)),
       doneMs: whole(lastOf(toCome)),
       deadlineMs: deadlineMs ?? null,
       isBehind: deadlineMs === undefined ? null : count('late', 'never') > 0,
@@ -172,7 +173,7 @@ function policyOf(name: string, deadlineMs: number | undefined, plan: Plan): Pla
   const isMissed = ({ outcome }: PlannedImage) => outcome !== 'held' && outcome !== 'comes'
   return {
     name,
-    fetchBytes: images.reduce((sum, { fetchBytes }) => sum + fetchBytes, 0),
+    fetchBytes: sumOf(images.map(({ fetchBytes }) => fetchBytes)),
     doneMs: whole(
       lastOf(images.filter(({ outcome }) => outcome === 'comes' || outcome === 'late' || outcome === 'never')),
     ),

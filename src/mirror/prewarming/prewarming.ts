@@ -70,8 +70,6 @@ const FIRST_RETRY_MS = 60_000
 const LONGEST_RETRY_MS = 3_600_000
 /** How often a run looks anew at how all of it stands. */
 const STANDING_EVERY_MS = 60_000
-/** Who asks how it stands is told nothing older. */
-const STANDING_FRESH_MS = 1_000
 /** Upstreams asked for origins that nobody has told us of, in one run. */
 const MOST_ORIGINS_ASKED = 200
 const ALWAYS = openingHours('UTC', [])
@@ -141,9 +139,9 @@ export class Prewarming {
     this.#sleep?.abort()
   }
 
-  /** Looks at how it stands now, if that was not done just before. */
+  /** Looks at how it stands now. */
   async lookAgain(): Promise<void> {
-    if (this.#options.clock.steadyMs() - this.#standingMs >= STANDING_FRESH_MS) await this.#takeStanding()
+    await this.#takeStanding()
   }
 
   /** As it was looked at last; `undefined` without policies. */
