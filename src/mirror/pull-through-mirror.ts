@@ -710,7 +710,10 @@ export class PullThroughMirror implements Mirror {
       }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
       status: () => this.status(),
-      explain: (what, signal) => explainer.explain(what, signal),
+      explain: async (what, signal) => {
+        await this.#prewarming.lookAgain()
+        return await explainer.explain(what, signal)
+      },
     }
   }
 

@@ -9,7 +9,14 @@ export async function status(context: Context, mirror: Mirror): Promise<void> {
 }
 
 /** Times are ISO 8601 and end in `At`; absent values are null. */
-export function describeStatus({ upstreams, conflicts, keeping, imports = [], prewarming = [], ...rest }: MirrorStatus) {
+export function describeStatus({
+  upstreams,
+  conflicts,
+  keeping,
+  imports = [],
+  prewarming = [],
+  ...rest
+}: MirrorStatus) {
   return {
     ...rest,
     upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
