@@ -1,0 +1,94 @@
+// Clients, in a process of their own: node readers.mjs URL COUNT ROUNDS [FILE]
+// COUNT of them read the URL at the same time, ROUNDS times each, on a new connection each time, as imgadm does. Whatever is not
+// 200 with its whole length, or differs from FILE, is counted. Prints one line of JSON.
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
+
+const BUFFER_BYTES = 256 * 1024
+
+const [target = '', count = '1', rounds = '1', file] = process.argv.slice(2)
+const { hostname, pathname, port } = new URL(target)
+const expected = file === undefined ? undefined : openSync(file, 'r')
+const expectedBytes = file === undefined ? undefined : statSync(file).size
+// Sockets and comparisons take turns: one buffer serves all of them.
+const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+const right = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+
+const startMs = performance.now()
+const reads = await Promise.all(Array.from({ length: Number(count) }, () => readAgain(Number(rounds))))
+const seconds = (performance.now() - startMs) / 1000
+if (expected !== undefined) closeSync(expected)
+
+const all = reads.flat()
+const failed = all.filter(({ isComplete }) => !isComplete)
+console.log(
+  JSON.stringify({
+    seconds,
+    bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+    complete: all.length - failed.length,
+    failed: failed.length,
+    corrupt: all.filter(({ isComplete, isWrong }) => isComplete && isWrong).length,
+    firstByteSeconds: all.map(({ firstByteMs }) => firstByteMs / 1000),
+    readSeconds: all.map(({ readMs }) => readMs / 1000),
+  }),
+)
+
+/** @param {number} times */
+async function readAgain(times) {
+  const done = []
+  for (let time = 0; time < times; time++) done.push(await read())
+  return done
+}
+
+/** @returns {Promise<{ bytes: number, isComplete: boolean, isWrong: boolean, firstByteMs: number, readMs: number }>} */
+function read() {
+  const beginMs = performance.now()
+  let head = ''
+  let isOpen = false
+  let lengthBytes = Number.NaN
+  let bytes = 0
+  let isWrong = false
+  let firstByteMs = 0
+  return new Promise((resolve) => {
+    /** @param {Buffer} piece */
+    const take = (piece) => {
+      if (piece.length === 0) return
+      if (firstByteMs === 0) firstByteMs = performance.now() - beginMs
+      if (expected !== undefined) {
+        const readBytes = readSync(expected, right, 0, piece.length, bytes)
+        isWrong ||= readBytes < piece.length || right.compare(piece, 0, piece.length, 0, piece.length) !== 0
+      }
+      bytes += piece.length
+      if (bytes === lengthBytes) socket.end()
+    }
+    const socket = connect({
+      host: hostname,
+      port: Number(port),
+      onread: {
+        buffer,
+        callback: (size) => {
+          if (isOpen) {
+            take(buffer.subarray(0, size))
+            return true
+          }
+          head += buffer.toString('latin1', 0, size)
+          const end = head.indexOf('\r\n\r\n')
+          if (end < 0) return true
+          isOpen = true
+          const bodyBytes = head.length - end - 4
+          lengthBytes = /^HTTP\/1\.1 200 /.test(head)
+            ? Number(/^content-length: (\d+)/im.exec(head.slice(0, end))?.[1])
+            : Number.NaN
+          take(buffer.subarray(size - bodyBytes, size))
+          return true
+        },
+      },
+    })
+    socket.write(`GET ${pathname} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n`)
+    socket.on('error', () => {}) // 'close' follows
+    socket.on('close', () => {
+      const isComplete = bytes === lengthBytes && (expectedBytes === undefined || bytes === expectedBytes)
+      resolve({ bytes, isComplete, isWrong, firstByteMs, readMs: performance.now() - beginMs })
+    })
+  })
+}
