@@ -4,9 +4,12 @@ import { hostname } from 'node:os'
 import { changedKeys } from './assemble/changed-keys.js'
 import { Doors } from './assemble/doors.js'
 import { mirrorRules } from './assemble/mirror-rules.js'
+import { openImports } from './assemble/open-imports.js'
 import { openUpstream } from './assemble/open-upstream.js'
 import { prepareAll } from './assemble/prepare-all.js'
 import { UpstreamSet } from './assemble/upstream-set.js'
+import type { BundleImports } from './bundle/bundles.js'
+import { TrustedKeys } from './bundle/trusted-keys.js'
 import type { AssembleOptions, Running } from './cli/surroundings.js'
 import { type Config, describeConfig } from './config.js'
 import { isMirrorError, MirrorError } from './errors.js'
@@ -70,6 +73,12 @@ class Assembly implements Running {
       store,
       isOffline: config.isOffline,
       patienceMs: PATIENCE_MS,
+      onBroughtBack: async (carrying) => {
+        assembly.#imports = await openImports(carrying, {
+          terms: () => assembly.#bundleTerms(),
+          isDiode: () => assembly.#config.bundles.isDiode,
+        })
+      },
       counters: assembly.#counters,
       log,
     })
@@ -77,7 +86,7 @@ class Assembly implements Running {
     closers.push(() => mirror.close())
     mirror.ledger.record('started', undefined, { version: options.version })
     assembly.#recordConfig()
-    assembly.#counters.watch(() => vitalsOf(mirror, store))
+    assembly.#counters.watch(() => ({ ...vitalsOf(mirror, store), bundles: assembly.#imports.status() }))
 
     assembly.#authenticator = await UserAuthenticator.open({
       ...userRules(config),
@@ -105,6 +114,7 @@ class Assembly implements Running {
   readonly #serverName = hostname()
   readonly #reloading = new OneAtATime()
   #mirror!: PullThroughMirror
+  #imports!: BundleImports
   #authenticator!: UserAuthenticator
   #operators!: Doors
   #clients!: Doors
@@ -216,7 +226,7 @@ class Assembly implements Running {
       ...common,
       whyNotReady: () => this.#store.complaints(),
       metrics: () => counters.expose(),
-      api: { operations },
+      api: { operations, imports: this.#imports },
       access: accessOf(config),
       setRate: this.#setRate,
     })
@@ -233,6 +243,12 @@ class Assembly implements Running {
       dsapi: config.datasets,
     })
     return { clients: clientApp.callback(), operators: operatorApp.callback() }
+  }
+
+  async #bundleTerms() {
+    const { site = this.#serverName, trustedKeys } = this.#config.bundles
+    const { publicKey } = await this.#store.signer()
+    return { site, trustedKeys: TrustedKeys.of(trustedKeys).and(publicKey) }
   }
 
   readonly #setRate: SetRate = (name, rate) => {

@@ -83,6 +83,7 @@ export interface Config {
     /** Contents of `.pub` files, as minisign writes them. */
     readonly trustedKeys: readonly string[]
     readonly wanted: Settings['bundles']['wanted']
+    readonly isDiode: boolean
   }
   /** Order is precedence. */
   readonly upstreams: readonly UpstreamConfig[]
@@ -344,6 +345,7 @@ function makeConfig(
         (_file, index) => contents.get(`bundles.trustedKeys[${index}]`) ?? [],
       ),
       wanted: settings.bundles.wanted,
+      isDiode: settings.bundles.diode,
     },
     upstreams,
     log: settings.log,

@@ -3,7 +3,7 @@
  * The process: arguments, signals, output, exit code. Nothing else touches `process`, so everything else can be run,
  * and tested, without one.
  */
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { openData } from './assemble/open-data.js'
 import { openLedger } from './assemble/open-ledger.js'
@@ -51,6 +51,7 @@ try {
     complain: (text) => process.stderr.write(text),
     ...(process.stdout.isTTY && { terminal: { columns: () => process.stdout.columns || 80 } }),
     readFile: (path) => readFile(path, 'utf8'),
+    writeFile: (path, text) => writeFile(path, text, { flush: true }),
     openInput,
     stop: stop.signal,
     onHangUp: (listener) => process.on('SIGHUP', listener),

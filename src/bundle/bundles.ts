@@ -77,7 +77,7 @@ export interface Lacking {
   readonly volumes: number
   /** Those with bytes that are not here: they never came, or were damaged. */
   readonly volumesMissing: readonly number[]
-  /** Manifests and configs of Docker images. */
+  /** Manifests, configs and layers of Docker images. */
   readonly objectsMissing: number
   readonly images: readonly {
     readonly uuid: string
@@ -98,6 +98,17 @@ export interface SeriesGap {
   /** Of those that came, which follow another bundle than the one that came under the number before: `previous` is what never came. */
   readonly unfollowed: readonly { readonly number: number; readonly previous: string }[]
   readonly lastNumber: number
+}
+
+/** What is awaited, in numbers. */
+export interface BundlesStatus {
+  readonly isDiode: boolean
+  readonly awaited: number
+  readonly volumesMissing: number
+  readonly imagesMissing: number
+  readonly missingBytes: number
+  /** Bundles of series that never came. */
+  readonly neverCame: number
 }
 
 export interface ImportResult {
@@ -146,6 +157,7 @@ export interface BundleImports {
   gaps(): readonly SeriesGap[]
   /** Whether nothing of ours can travel back. */
   readonly isDiode: boolean
+  status(): BundlesStatus
   /**
    * Nobody waits any more for what is lacking of a bundle (by its id, or how that begins), or of a series for what came before: of
    * `NAME:NUMBER`, that number is the last that is not waited for. What came stays until room is needed.

@@ -2,11 +2,13 @@ import { registerAdopt } from './adopt.js'
 import { registerAncestry } from './ancestry.js'
 import { registerAudit } from './audit.js'
 import { registerAvail } from './avail.js'
+import { registerBundles } from './bundles.js'
 import type { Register } from './command.js'
 import { registerCompletion } from './completion.js'
 import { registerDelete } from './delete.js'
 import { registerExplain } from './explain.js'
 import { registerImport } from './import.js'
+import { registerImportBundle } from './import-bundle.js'
 import { registerJobs } from './jobs.js'
 import { registerList } from './list.js'
 import { registerPin, registerUnpin } from './pin.js'
@@ -43,6 +45,8 @@ export const COMMANDS: readonly Register[] = [
   registerReload,
   registerJobs,
   registerAdopt,
+  registerImportBundle,
+  registerBundles,
   registerAudit,
   registerCompletion,
 ]

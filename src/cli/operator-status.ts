@@ -1,3 +1,4 @@
+import type { BundlesStatus } from '../bundle/bundles.js'
 import type { FlightStatus, MirrorStatus, UpstreamStatus } from '../mirror/mirror.js'
 import type { PrewarmPolicyStatus } from '../mirror/operations/prewarm-answers.js'
 import type { ApiClient } from './api-client.js'
@@ -15,6 +16,8 @@ export interface OperatorStatus
   > & {
     readonly nextOpeningAt: string | null
   })[]
+  /** Older mirrors do not say. */
+  readonly bundles?: BundlesStatus | null
   readonly keeping: {
     readonly room: {
       readonly quotaBytes: number | null

@@ -1,4 +1,5 @@
 import type { Command } from '@commander-js/extra-typings'
+import type { BundlesStatus } from '../bundle/bundles.js'
 import type { RestingStatus } from '../mirror/operations/resting-images.js'
 import { formatAgo, formatSize } from './amounts.js'
 import { addDirectoryOptions, askOrRead } from './ask-or-read.js'
@@ -82,6 +83,8 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
     ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
   ]
   if (status.prewarming?.length) facts.push(['prewarming', status.prewarming.map(describePrewarming)])
+  const { bundles } = status
+  if (bundles && bundles.awaited + bundles.neverCame > 0) facts.push(['bundles', describeBundles(bundles)])
   const [first, ...others] = damagedRecords
   if (first) {
     const more = others.length === 0 ? '' : `, and ${others.length} more`
@@ -96,6 +99,17 @@ function describePrewarming(policy: NonNullable<OperatorStatus['prewarming']>[nu
   const opens = state === 'waiting' && nextOpeningAt !== null ? `, opens ${formatAgo(Date.parse(nextOpeningAt))}` : ''
   const behind = isBehind ? '; behind its deadline' : ''
   return `${name}: ${state}, ${images.held} of ${countOf(images.wanted, 'image')} held${missing}${opens}${behind}`
+}
+
+function describeBundles({ awaited, imagesMissing, missingBytes, neverCame, volumesMissing }: BundlesStatus): string {
+  const never = neverCame > 0 ? [`${countOf(neverCame, 'bundle')} of series never came`] : []
+  const lacking =
+    awaited > 0
+      ? [
+          `${countOf(awaited, 'bundle')} awaited, which lack ${formatSize(missingBytes)} of ${countOf(imagesMissing, 'image')}, on ${countOf(volumesMissing, 'volume')}`,
+        ]
+      : []
+  return [...lacking, ...never].join('; ')
 }
 
 function describeScrub(scrub: NonNullable<OperatorStatus['keeping']['scrub']>): string {

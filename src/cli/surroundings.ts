@@ -66,6 +66,7 @@ export interface Surroundings {
   /** `undefined` when standard output goes to a file or another program. */
   readonly terminal?: Terminal | undefined
   readonly readFile: (path: string) => Promise<string>
+  readonly writeFile?: (path: string, text: string) => Promise<void>
   /** Opens a file, or standard input. The caller reads the stream out, or destroys it. */
   readonly openInput: (path: string | undefined) => Promise<Input>
   /** Aborts when we are asked to stop; the reason is the name of the signal. */

@@ -911,8 +911,13 @@ export const settingsSchema = z.strictObject(
             .describe(
               'What this site wants to have, told in its inventory: uuids, filters as in include, and of what a filter matches the newest so many per name.',
             ),
+          diode: flag
+            .prefault(false)
+            .describe(
+              'true: nothing can be carried back from here. What is lacking is then told to people, as numbers of volumes and bundles to bring again, and not as a request.',
+            ),
         },
-        'a mapping of site, trustedKeys and wanted',
+        'a mapping of site, trustedKeys, wanted and diode',
       )
       .prefault({})
       .describe('Images that are carried across an air gap, as bundles.'),

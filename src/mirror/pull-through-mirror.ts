@@ -90,6 +90,8 @@ export interface MirrorOptions {
   readonly maxLayerBytes: number
   /** The longest ancestry that is followed, in images. */
   readonly maxAncestry: number
+  /** Told when all is brought back from earlier runs, and before anything of it may leave. */
+  readonly onBroughtBack?: (carrying: Carrying) => Promise<void>
   readonly keeping: KeepingRules
   /** What is fetched before anyone asks. Without it, nothing. */
   readonly prewarming?: {
@@ -186,6 +188,7 @@ export class PullThroughMirror implements Mirror {
     await mirror.#publisher.start()
     await mirror.registry.start()
     await mirror.#publisher.tidyFiles()
+    await options.onBroughtBack?.(mirror.carrying)
     await mirror.#prewarming.start()
     mirror.#refresher.start()
     mirror.#keeping.start()

@@ -24,7 +24,16 @@ export interface Vitals {
     readonly lost: readonly unknown[]
     readonly damagedRecords?: readonly unknown[] | undefined
   }
+  readonly bundles?: VitalsOfBundles | undefined
   readonly upstreams: readonly VitalsOfUpstream[]
+}
+
+interface VitalsOfBundles {
+  readonly awaited: number
+  readonly volumesMissing: number
+  readonly imagesMissing: number
+  readonly missingBytes: number
+  readonly neverCame: number
 }
 
 interface VitalsOfLedger {
@@ -148,6 +157,19 @@ export const MIRROR_GAUGES: readonly GaugeOf<Vitals>[] = [
     help: 'When a head of the ledger was last signed.',
     read: (v) => seconds(v.ledger?.signedMs),
   },
+  { name: 'bundles_awaited', help: 'Bundles that have not come whole.', read: (v) => v.bundles?.awaited },
+  {
+    name: 'bundle_missing_volumes',
+    help: 'Volumes of awaited bundles with bytes that are not here.',
+    read: (v) => v.bundles?.volumesMissing,
+  },
+  {
+    name: 'bundle_missing_images',
+    help: 'Images of awaited bundles that are not here.',
+    read: (v) => v.bundles?.imagesMissing,
+  },
+  { name: 'bundle_missing_bytes', help: 'What these images lack.', read: (v) => v.bundles?.missingBytes },
+  { name: 'bundles_never_came', help: 'Bundles of series that never came.', read: (v) => v.bundles?.neverCame },
 ]
 
 export const UPSTREAM_GAUGES: readonly GaugeOf<VitalsOfUpstream>[] = [

@@ -35,7 +35,7 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
 
   answer('/healthz', (context) => healthz(context, options.version))
   answer('/readyz', (context) => readyz(context, options.whyNotReady))
-  answer('/status', (context) => status(context, options.mirror))
+  answer('/status', (context) => status(context, options.mirror, options.api?.imports))
   answer('/metrics', (context) => metrics(context, options.metrics))
   for (const path of ['/rate', '/upstreams/:name/rate']) {
     router.register(path, ['PUT', 'DELETE'], async (context) => {

@@ -1,22 +1,19 @@
+import type { BundleImports, BundlesStatus } from '../../bundle/bundles.js'
 import type { ImportStatus, KeepingStatus, Mirror, MirrorStatus, UpstreamStatus } from '../../mirror/mirror.js'
 import type { PrewarmPolicyStatus } from '../../mirror/operations/prewarm-answers.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
 
 /** What is going on, for people and scripts. */
-export async function status(context: Context, mirror: Mirror): Promise<void> {
-  await sendJson(context, describeStatus(mirror.status()), { cacheControl: 'no-store' })
+export async function status(context: Context, mirror: Mirror, imports?: Pick<BundleImports, 'status'>): Promise<void> {
+  await sendJson(context, describeStatus(mirror.status(), imports?.status()), { cacheControl: 'no-store' })
 }
 
 /** Times are ISO 8601 and end in `At`; absent values are null. */
-export function describeStatus({
-  upstreams,
-  conflicts,
-  keeping,
-  imports = [],
-  prewarming = [],
-  ...rest
-}: MirrorStatus) {
+export function describeStatus(
+  { upstreams, conflicts, keeping, imports = [], prewarming = [], ...rest }: MirrorStatus,
+  bundles?: BundlesStatus,
+) {
   return {
     ...rest,
     upstreams: upstreams.map(({ lastHeardMs, nextRefreshMs, incomplete, lastError, health, ...upstream }) => ({
@@ -31,6 +28,7 @@ export function describeStatus({
     keeping: keepingOf(keeping),
     prewarming: prewarming.map(prewarmOf),
     imports: imports.map(importOf),
+    ...(bundles && { bundles }),
   }
 }
 

@@ -9,10 +9,13 @@ import { checkUpstreams } from './check-upstreams.js'
 import type { Endpoint } from './define-endpoint.js'
 import { explain } from './explain.js'
 import { followJob } from './follow-job.js'
+import { forgetBundle } from './forget-bundle.js'
 import { getJob } from './get-job.js'
 import { getStatus } from './get-status.js'
+import { importBundles } from './import-bundles.js'
 import { importImages } from './import-images.js'
 import { listAllImages } from './list-all-images.js'
+import { listBundles } from './list-bundles.js'
 import { listJobs } from './list-jobs.js'
 import { pinImage } from './pin-image.js'
 import { plan } from './plan.js'
@@ -51,6 +54,9 @@ export const ENDPOINTS: readonly Endpoint[] = [
   refresh,
   checkUpstreams,
   adopt,
+  importBundles,
+  listBundles,
+  forgetBundle,
   auditVerify,
   getAuditReport,
   auditCompare,

@@ -94,6 +94,17 @@ const clientImport = z.strictObject({
   error: text,
 })
 
+const bundles = z
+  .strictObject({
+    isDiode: z.boolean(),
+    awaited: z.number(),
+    volumesMissing: z.number(),
+    imagesMissing: z.number(),
+    missingBytes: z.number(),
+    neverCame: z.number().meta({ description: 'Bundles of series that never came.' }),
+  })
+  .meta({ description: 'What is awaited of bundles, in numbers.' })
+
 export const getStatus = defineEndpoint({
   method: 'GET',
   path: '/api/status',
@@ -117,8 +128,9 @@ export const getStatus = defineEndpoint({
         })
         .optional(),
       prewarming: z.array(prewarmStatus),
+      bundles: bundles.optional(),
       imports: z.array(clientImport).meta({ description: 'Wanted by clients of IMGAPI; newest first.' }),
     })
     .meta({ id: 'Status' }),
-  handle: ({ operations }) => describeStatus(operations.status()),
+  handle: ({ imports, operations }) => describeStatus(operations.status(), imports.status()),
 })

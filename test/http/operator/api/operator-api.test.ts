@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { expect, it, onTestFinished } from 'vitest'
+import { Importer } from '../../../../src/bundle/importer.js'
 import { ENDPOINTS } from '../../../../src/http/operator/api/endpoints.js'
 import { type JobDetails, type JobSummary, Jobs } from '../../../../src/mirror/jobs.js'
 import { Adoption } from '../../../../src/mirror/operations/adoption.js'
@@ -14,10 +15,14 @@ import type {
   VacuumAnswer,
 } from '../../../../src/mirror/operations/image-answers.js'
 import { silentLog } from '../../../../src/parts/log.js'
+import { madeUpImage, writeMadeUpBundle } from '../../../bundle/made-up-bundle.js'
+import { uuid } from '../../../images/manifests.js'
 import { blobPath, flipBit } from '../../../mirror/keeping/damage.js'
 import { PausedFile } from '../../../mirror/paused-upstream.js'
+import { madeUpBytes } from '../../../support/made-up-bytes.js'
 import { makeImage, sha256, uuidOf } from '../../../support/made-up-images.js'
 import { startMirror } from '../../../support/running-mirror.js'
+import { temporaryDirectory } from '../../../support/temporary.js'
 import { startSdcImgapi } from '../../../support/upstreams/sdc-imgapi.js'
 import type { ServedImage, ServeOptions } from '../../../support/upstreams/serve.js'
 import { answered, ask, follow, nameOf } from './api-client.js'
@@ -320,6 +325,25 @@ it('adopts for whoever is on this machine alone', async () => {
   const jobs = new Jobs({ log: silentLog })
   const adoption = new Adoption({ jobs } as never)
   expect(() => adoption.start('/', { name: 'eve', isLocal: false })).toThrow(/for whoever is on it/)
+})
+
+it('imports bundles for whoever is on this machine alone, lists what is lacking of them, and forgets it', async () => {
+  const { operatorUrl, dataDirectory } = await startMirror()
+  const { body } = await ask<JobSummary>(operatorUrl, 'POST', '/api/bundles/import', { path: dataDirectory })
+  expect((await follow(operatorUrl, body)).at(-1)).toMatchObject({ state: 'failed', error: { code: 'BUNDLE_INVALID' } })
+  const nothing = { isDiode: false, awaited: [], gaps: [] }
+  expect(await ask(operatorUrl, 'GET', '/api/bundles')).toMatchObject({ status: 200, body: nothing })
+  expect(await ask(operatorUrl, 'DELETE', '/api/bundles/abcd1234')).toMatchObject({ status: 404 })
+  const image = madeUpImage(uuid(1), madeUpBytes(2 * 1024 * 1024, 1))
+  const bundle = await writeMadeUpBundle(await temporaryDirectory(), [image], { volumes: 2, parityPercent: 0 })
+  const half = { path: bundle.volumes[0]!, isUntrustedAllowed: true }
+  const { body: job } = await ask<JobSummary>(operatorUrl, 'POST', '/api/bundles/import', half)
+  expect((await follow(operatorUrl, job)).at(-1)).toMatchObject({ result: { lacking: [{ volumesMissing: [2] }] } })
+  expect(await ask(operatorUrl, 'GET', '/api/bundles')).toMatchObject({ body: { awaited: [{ bundle: bundle.id }] } })
+  expect(await ask(operatorUrl, 'DELETE', `/api/bundles/${bundle.id}`)).toMatchObject({ status: 200 })
+  expect(await ask(operatorUrl, 'GET', '/api/bundles')).toMatchObject({ body: nothing })
+  const importer = new Importer({ mirror: { jobs: new Jobs({ log: silentLog }) } } as never)
+  expect(() => importer.startImport({ path: '/' }, { name: 'eve', isLocal: false })).toThrow(/for whoever is on it/)
 })
 
 it('lets auditors verify, report, compare, sign and look', async () => {
