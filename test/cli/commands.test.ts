@@ -109,7 +109,11 @@ describe('a command', () => {
       ['plan --policy nobodys'],
       ['plan --latest many'],
     ],
-    prewarm: [...atEveryWidth('prewarm'), ['prewarm run nobodys'], ['prewarm -o policy,held,late,noroom']],
+    prewarm: [
+      ...atEveryWidth('prewarm'),
+      ...atEveryWidth('prewarm run nobodys'),
+      ['prewarm -o policy,held,late,noroom'],
+    ],
     import: [[`import ${APP}`], ...atEveryWidth(`import ${APP}`), [`import ${NOBODYS}`], ['import base']],
     list: [...atEveryWidth('list'), ['list -o name,held,upstream,origin -s name'], ['list name=nothing']],
     show: [...atEveryWidth(`show ${APP}`), [`show ${LINUX}`], [`show -m ${BASE}`], [`show ${NOBODYS}`]],
