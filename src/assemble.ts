@@ -9,6 +9,7 @@ import { openUpstream } from './assemble/open-upstream.js'
 import { prepareAll } from './assemble/prepare-all.js'
 import { UpstreamSet } from './assemble/upstream-set.js'
 import type { BundleImports } from './bundle/bundles.js'
+import { Exporter } from './bundle/exporter.js'
 import { TrustedKeys } from './bundle/trusted-keys.js'
 import type { AssembleOptions, Running } from './cli/surroundings.js'
 import { type Config, describeConfig } from './config.js'
@@ -25,6 +26,7 @@ import { hashOfToken } from './parts/access-token.js'
 import { systemClock } from './parts/clock.js'
 import { OneAtATime } from './parts/one-at-a-time.js'
 import { steadyPlan } from './parts/rate-plan.js'
+import { diskMedia } from './store/disk-media.js'
 import { openStore } from './store/open-store.js'
 import type { Store } from './store/store.js'
 import { Counters } from './telemetry/counters.js'
@@ -221,12 +223,18 @@ class Assembly implements Running {
     const { log, pid, version } = this.#options
     const [authenticator, config, counters, mirror] = [this.#authenticator, this.#config, this.#counters, this.#mirror]
     const common = { mirror, log, version, serverName: this.#serverName }
+    const exports = new Exporter({
+      mirror: mirror.carrying,
+      media: diskMedia,
+      terms: () => this.#bundleTerms(),
+      lacking: () => this.#imports.lacking(),
+    })
     const operations: Operations = { ...mirror.operations, reload: ({ name }) => this.reload(name) }
     const operatorApp = makeOperatorApp({
       ...common,
       whyNotReady: () => this.#store.complaints(),
       metrics: () => counters.expose(),
-      api: { operations, imports: this.#imports },
+      api: { operations, exports, imports: this.#imports },
       access: accessOf(config),
       setRate: this.#setRate,
     })
@@ -246,9 +254,9 @@ class Assembly implements Running {
   }
 
   async #bundleTerms() {
-    const { site = this.#serverName, trustedKeys } = this.#config.bundles
+    const { site = this.#serverName, trustedKeys, wanted } = this.#config.bundles
     const { publicKey } = await this.#store.signer()
-    return { site, trustedKeys: TrustedKeys.of(trustedKeys).and(publicKey) }
+    return { site, wanted, trustedKeys: TrustedKeys.of(trustedKeys).and(publicKey) }
   }
 
   readonly #setRate: SetRate = (name, rate) => {

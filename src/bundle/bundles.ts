@@ -1,18 +1,23 @@
 import type { Job } from '../mirror/jobs.js'
 import type { Operator } from '../mirror/operations/operations.js'
+import type { Want } from './inventory.js'
 
 /** What is asked of an export. JSON, as the operator API takes it. */
 export interface ExportRequest {
-  /** Filters as in `imgapi-mirror list`; several must all match. Empty: everything, or what the inventory wants. */
+  /** Filters as in `imgapi-mirror list`, and uuids: see `findSelected`. Empty: what the inventory wants, or else all that is held. */
   readonly select: readonly string[]
   /** Of these the newest so many per name. */
   readonly latest?: number | undefined
+  /** What newest means; without it, by version. */
+  readonly by?: 'version' | 'date' | undefined
   /** The text of an inventory. Without it, a full bundle. */
   readonly inventory?: string | undefined
   /** Only images that came to be held since then, ms: for those who insist. Not with an inventory. */
   readonly sinceMs?: number | undefined
-  /** Where the volumes go: a directory on the mirror's machine. */
-  readonly out: string
+  /** Only what this bundle, by its id or the beginning of it, and those before it in its series did not have. Not with an inventory. */
+  readonly sinceBundle?: string | undefined
+  /** Where the volumes go: a directory on the mirror's machine. Without it, there can be a plan, but no export. */
+  readonly out?: string | undefined
   readonly volumeBytes?: number | undefined
   /** Write these volumes only, from 1; all without it. */
   readonly volumes?: readonly number[] | undefined
@@ -26,7 +31,7 @@ export interface ExportRequest {
 
 /** What an export would write. */
 export interface ExportPlan {
-  /** The bundle's id; `null` while images have to be pulled first, as what they turn out to be is part of it. */
+  /** The bundle's id; `null` while images have to be pulled first, as what they turn out to be is part of it, and of nothing at all. */
   readonly id: string | null
   readonly images: readonly {
     readonly uuid: string
@@ -137,12 +142,15 @@ export interface ImportResult {
 
 /** The open side: what leaves. Plain JSON, as operators ask and are answered. */
 export interface BundleExports {
-  /** The text of an inventory, signed with the mirror's key. @throws MirrorError STORE_FULL, STORE_BROKEN. */
-  inventory(): Promise<string>
+  /** The text of an inventory, signed with the mirror's key. @throws MirrorError QUERY_INVALID (of wants), STORE_FULL, STORE_BROKEN. */
+  inventory(wants?: readonly Want[]): Promise<string>
   /** Like `inventory`, with what is lacking as wants. */
   request(): Promise<string>
-  /** What an export would do, without doing any of it. @throws MirrorError QUERY_INVALID, BUNDLE_INVALID, BUNDLE_UNTRUSTED (of the inventory). */
-  plan(request: ExportRequest, signal: AbortSignal): Promise<ExportPlan>
+  /**
+   * What an export would do, without doing any of it. @throws MirrorError QUERY_INVALID, BUNDLE_INVALID, BUNDLE_UNTRUSTED (of the
+   * inventory), FORBIDDEN to whoever is not on this machine, and names a directory on it.
+   */
+  plan(request: ExportRequest, operator: Operator, signal: AbortSignal): Promise<ExportPlan>
   /** A job whose result is an ExportResult. @throws MirrorError FORBIDDEN to whoever is not on this machine, QUERY_INVALID. */
   startExport(request: ExportRequest, operator: Operator): Job
 }

@@ -18,6 +18,7 @@ import { CommandFailure, type CommandSurroundings, FAILED, MISUSED } from './com
 import { fitText } from './facts.js'
 import { addMirrorOptions, type MirrorOptions, readMirrorConfig, urlElsewhere } from './mirror-options.js'
 import { printable } from './printable.js'
+import { readTextFile } from './read-text-file.js'
 import { addTableOptions, type Column, printTable } from './table.js'
 
 const EXAMPLES = `
@@ -61,7 +62,7 @@ export function registerAudit(program: Command, surroundings: CommandSurrounding
     .option('-j, --json', 'print JSON')
     .action(async ({ head = [], json, publicKey: keyFile, ...options }) => {
       const heads = await Promise.all(head.map((each) => readHead(each, surroundings)))
-      const publicKey = keyFile === undefined ? undefined : await readText(keyFile, surroundings)
+      const publicKey = keyFile === undefined ? undefined : await readTextFile(keyFile, surroundings)
       const ledger = await findLedger(options, surroundings)
       const verdict = ledger
         ? await verifyLedger(ledger, { heads, publicKey, signal: surroundings.stop })
@@ -181,14 +182,6 @@ async function readHead(said: string, { readFile }: CommandSurroundings): Promis
   const isAlone = !content.includes('untrusted comment:')
   const signature = isAlone ? await readFile(`${said}.minisig`).catch(() => undefined) : undefined
   return signature === undefined ? content : `${content}\n${signature}`
-}
-
-async function readText(path: string, { readFile }: CommandSurroundings): Promise<string> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    throw new CommandFailure(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
-  }
 }
 
 function describeVerdict(verdict: LedgerVerdict): string {

@@ -7,8 +7,10 @@ import type { Register } from './command.js'
 import { registerCompletion } from './completion.js'
 import { registerDelete } from './delete.js'
 import { registerExplain } from './explain.js'
+import { registerExport } from './export.js'
 import { registerImport } from './import.js'
 import { registerImportBundle } from './import-bundle.js'
+import { registerInventory } from './inventory.js'
 import { registerJobs } from './jobs.js'
 import { registerList } from './list.js'
 import { registerPin, registerUnpin } from './pin.js'
@@ -45,6 +47,8 @@ export const COMMANDS: readonly Register[] = [
   registerReload,
   registerJobs,
   registerAdopt,
+  registerInventory,
+  registerExport,
   registerImportBundle,
   registerBundles,
   registerAudit,

@@ -4,6 +4,7 @@ import { hasCode } from '../errors.js'
 import { parseTokenHash } from '../parts/access-token.js'
 import { CommandFailure, MISUSED } from './command.js'
 import { readConfig } from './read-config.js'
+import { readTextFile } from './read-text-file.js'
 import type { Surroundings } from './surroundings.js'
 
 const DEFAULT_CONFIG = 'config.yaml'
@@ -61,10 +62,10 @@ export function addMirrorOptions<Args extends unknown[], Options extends OptionV
 export async function findMirror(options: MirrorOptions, surroundings: Surroundings): Promise<MirrorAddress> {
   const { environment } = surroundings
   const { tokenFile } = options
-  const token = tokenFile && { text: (await readText(tokenFile, surroundings)).trim(), from: tokenFile }
-  const ca = options.ca && (await readText(options.ca, surroundings))
-  const cert = options.cert && (await readText(options.cert, surroundings))
-  const key = options.key ? await readText(options.key, surroundings) : cert
+  const token = tokenFile && { text: (await readTextFile(tokenFile, surroundings)).trim(), from: tokenFile }
+  const ca = options.ca && (await readTextFile(options.ca, surroundings))
+  const cert = options.cert && (await readTextFile(options.cert, surroundings))
+  const key = options.key ? await readTextFile(options.key, surroundings) : cert
   if (options.cert && key && !key.includes('PRIVATE KEY-----')) {
     const keyless = options.key ?? `${options.cert}`
     const advice = options.key ? '' : '; --key names the file that has'
@@ -89,7 +90,7 @@ export async function findMirror(options: MirrorOptions, surroundings: Surroundi
     ...proofs,
     token: proofs.token ?? (ownToken && !parseTokenHash(ownToken) ? { text: ownToken, from: path } : undefined),
     url: urlOf(listen),
-    ownCertificate: typeof listen === 'string' ? undefined : await readText(listen.cert, surroundings),
+    ownCertificate: typeof listen === 'string' ? undefined : await readTextFile(listen.cert, surroundings),
     startCommand: `imgapi-mirror serve --config ${path}`,
   }
 }
@@ -133,12 +134,4 @@ function checkedUrl(text: string): string {
     `"${text}" is no address of an operator listener, such as http://127.0.0.1:8081 or unix:/path`,
     MISUSED,
   )
-}
-
-async function readText(path: string, { readFile }: Surroundings): Promise<string> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    throw new CommandFailure(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
-  }
 }

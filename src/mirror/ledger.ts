@@ -117,6 +117,20 @@ export interface Happenings {
   /** With what left with it, where an operator let go of what upstreams have. */
   deleted: { by: string; sha256s?: readonly string[]; sizeBytes?: number }
   'tag-moved': { upstream: string; repository: string; tag: string; from: string; to: string }
+  /** Volumes of a bundle were written to a medium. Of a bundle with many images there are several such entries. */
+  exported: {
+    by: string
+    bundle: string
+    volumes: readonly number[]
+    /** How many there are. */
+    of: number
+    /** The site whose inventory it answers, and whether somebody we trust had signed that. */
+    for?: string
+    isTrusted?: boolean
+    series?: string
+    number?: number
+    images: readonly string[]
+  }
   pinned: { by: string; reason?: string | undefined }
   unpinned: { by: string }
   /** A volume of a bundle was read: who made it, and whose signature was found good; `null` when nobody's, and it was taken all the same. */

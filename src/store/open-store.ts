@@ -9,6 +9,7 @@ import { DiskIconStore } from './disk-icon-store.js'
 import { DiskImageStore } from './disk-image-store.js'
 import { DiskLedgerStore } from './disk-ledger-store.js'
 import { DiskRegistryStore } from './disk-registry-store.js'
+import { ExportFile } from './export-file.js'
 import { type FileSystem, nodeFileSystem } from './file-system.js'
 import { foreignDirectory } from './foreign-directory.js'
 import { MirrorKey } from './mirror-key.js'
@@ -97,6 +98,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     closers.push(() => unsettled.close())
     const arrivals = await DiskArrivalStore.open(places)
     closers.push(() => arrivals.close())
+    const exports = new ExportFile(places)
+    closers.push(() => exports.close())
     return {
       blobs,
       images,
@@ -109,6 +112,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       prewarming,
       unsettled,
       arrivals,
+      exports,
       foreign: foreignDirectory,
       signer: () => key.signer(),
       complaints: () => data.complaints(),

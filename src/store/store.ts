@@ -1,6 +1,7 @@
 import type { ArrivalStore } from './arrival-store.js'
 import type { BlobStore } from './blob-store.js'
 import type { ClaimStore } from './claim-store.js'
+import type { ExportStore } from './export-store.js'
 import type { ForeignStore } from './foreign-store.js'
 import type { IconStore, ImageStore } from './image-store.js'
 import type { LedgerStore } from './ledger-store.js'
@@ -36,6 +37,8 @@ export interface Store {
   readonly unsettled: UnsettledStore
   /** Bundles that have come, whole or in part. */
   readonly arrivals: ArrivalStore
+  /** Bundles that were made here. */
+  readonly exports: ExportStore
   /** What is not ours. */
   readonly foreign: ForeignStore
   /** Signs for this mirror; its key is made where there is none yet. @throws MirrorError STORE_BROKEN, STORE_FULL. */

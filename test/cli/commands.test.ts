@@ -158,6 +158,16 @@ describe('a command', () => {
       [`delete ${APP}`, 200],
       ['list -H -o name'],
     ],
+    export: [
+      ...atEveryWidth('export -n --select name=~a'),
+      [`export -n --select ${APP} ${NOBODYS}`],
+      ['export -n --select name=ubuntu --volume-size 2MB --volumes 1,2'],
+      ['export'],
+      ['export -n --parity 90%'],
+      ['export -n --since yesterday'],
+      ['export -n --by size'],
+      ['export -n --select nam=base'],
+    ],
     jobs: [...atEveryWidth('jobs -o state,done,title,by,kind'), ['jobs nonsense'], ['jobs --cancel']],
   }
 
@@ -197,6 +207,20 @@ describe('a command', () => {
     expect(followed.out).toContain(`import of image ${LINUX}: done, 1 of 1`)
     expect(followed.code).toBe(0)
     await ask(`delete ${LINUX}`)
+  })
+
+  it('exports to a directory what an inventory wants, and says what is where', async () => {
+    const site = join(directory, 'site.inv')
+    const asked = await ask('inventory --select name=~a-name')
+    expect(asked).toMatchObject({ code: 0, err: '' })
+    await writeFile(site, asked.out)
+    const line = `export --for ${site} -o ${join(directory, 'usb')}`
+    const { code, err, out } = await ask(line)
+    expect([code, err]).toEqual([0, ''])
+    expect(out).toMatch(/^Bundle [0-9a-f]{12}: 1 image, \d+ KiB in imgapi-[0-9a-f]{12}$/m)
+    expect((await ask(line)).out.split('\n').at(-2)).toBe(out.split('\n').at(-2))
+    const there = await ask(`export --for ${site} --select name=base-64 -o ${join(directory, 'usb')}`)
+    expect(there).toMatchObject({ code: 0, out: expect.stringContaining('Nothing is to be packed.') })
   })
 
   it('takes in a directory, and names what it did not take', async () => {

@@ -11,6 +11,7 @@ export function normalise(text: string): string {
     .replace(/\b\d+ms\b/g, 'DURATION')
     // Entries are written about a second after what they tell of.
     .replace(/^(What the ledger says last:\n)(?: {2}.*\n)*/gm, '$1  ENTRIES\n')
+    .replace(/\bimgapi-[0-9a-f]{12}/g, 'imgapi-BUNDLE')
     .replace(/\b(?!1{8}|2{8}|3{8}|9{8})[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, 'JOB')
   // What was longer or shorter has moved what stands beside it.
   return normal !== text && /^[A-Z]+ {2,}[A-Z]/.test(text) ? normal.replace(/ {3,}/g, '  ') : normal

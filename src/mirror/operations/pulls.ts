@@ -3,6 +3,7 @@ import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import { forEachConcurrently } from '../../parts/for-each-concurrently.js'
 import type { BlobRef } from '../../store/blob-store.js'
+import type { Priority } from '../../upstream/upstream.js'
 import type { Job, JobProgress, Jobs } from '../jobs.js'
 import { type PullWays, pullFile } from '../pull-file.js'
 import type { KnownImages } from './known-images.js'
@@ -47,8 +48,33 @@ export class Pulls {
     return this.#options.jobs.start({ kind: 'import', title, by }, (progress) => this.#pull(uuids, progress))
   }
 
+  /**
+   * Pulls for other work, which goes on without what cannot be had: that is answered. In the background.
+   * @throws MirrorError IMAGE_INCOMPLETE when the mirror is offline; the signal's reason.
+   */
+  async pullFor(uuids: readonly Uuid[], progress: JobProgress): Promise<readonly MirrorError[]> {
+    const failures: MirrorError[] = []
+    await this.#pullAll(uuids, progress, 'background', failures)
+    return failures
+  }
+
   async #pull(uuids: readonly Uuid[], progress: JobProgress): Promise<PullResult> {
-    const failures: Error[] = []
+    const failures: MirrorError[] = []
+    const result = await this.#pullAll(uuids, progress, 'client', failures)
+    const [first] = failures
+    if (first) {
+      const others = failures.length === 1 ? '' : ` (and ${failures.length - 1} more could not be had)`
+      throw new MirrorError(first.code, `${first.message}${others}`, { cause: first })
+    }
+    return result
+  }
+
+  async #pullAll(
+    uuids: readonly Uuid[],
+    progress: JobProgress,
+    priority: Priority,
+    failures: MirrorError[],
+  ): Promise<PullResult> {
     const images = await this.#closureOf(uuids, progress, failures)
     const wanted: Wanted[] = []
     let alreadyHeld = 0
@@ -73,7 +99,7 @@ export class Pulls {
     await forEachConcurrently(wanted, FILES_AT_ONCE, async (each) => {
       progress.signal.throwIfAborted()
       try {
-        await this.#pullFile(each, progress)
+        await this.#pullFile(each, progress, priority)
         pulledBytes += each.manifest.files[each.fileIndex]!.sizeBytes
       } catch (error) {
         progress.signal.throwIfAborted()
@@ -82,16 +108,11 @@ export class Pulls {
         failures.push(error)
       }
     })
-    const [first] = failures
-    if (isMirrorError(first)) {
-      const others = failures.length === 1 ? '' : ` (and ${failures.length - 1} more could not be had)`
-      throw new MirrorError(first.code, `${first.message}${others}`, { cause: first })
-    }
     return { images: images.length, alreadyHeld, pulled: images.length - alreadyHeld, pulledBytes }
   }
 
   /** The images and all they build on, each once, base first. What cannot be had is among the failures. */
-  async #closureOf(uuids: readonly Uuid[], progress: JobProgress, failures: Error[]): Promise<Manifest[]> {
+  async #closureOf(uuids: readonly Uuid[], progress: JobProgress, failures: MirrorError[]): Promise<Manifest[]> {
     const { images } = this.#options
     const closure = new Map<Uuid, Manifest>()
     for (const uuid of uuids) {
@@ -113,11 +134,11 @@ export class Pulls {
     return [...closure.values()]
   }
 
-  async #pullFile({ name, manifest, fileIndex }: Wanted, progress: JobProgress): Promise<void> {
+  async #pullFile({ name, manifest, fileIndex }: Wanted, progress: JobProgress, priority: Priority): Promise<void> {
     const { signal } = progress
     const onProgress = (doneBytes: number) => progress.item(name, { doneBytes })
     progress.item(name, { state: 'running' })
-    await pullFile({ manifest, fileIndex, priority: 'client', signal, onProgress }, this.#options.ways)
+    await pullFile({ manifest, fileIndex, priority, signal, onProgress }, this.#options.ways)
     progress.item(name, { state: 'done' })
   }
 }

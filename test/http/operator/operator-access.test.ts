@@ -24,7 +24,7 @@ function makeApp(access: Partial<OperatorAccess>) {
     whyNotReady: async () => [],
     metrics: async () => ({ contentType: 'text/plain', body: '' }),
     setRate: () => true,
-    api: { operations: { jobs: new Jobs({ log: silentLog }) } as never, imports: {} as never },
+    api: { operations: { jobs: new Jobs({ log: silentLog }) } as never, exports: {} as never, imports: {} as never },
     access: { ...LOCAL_ONLY, ...access },
   })
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { BundleImports } from '../../../bundle/bundles.js'
+import type { BundleExports, BundleImports } from '../../../bundle/bundles.js'
 import { type FieldFailure, isMirrorError } from '../../../errors.js'
 import { parseUuid, type Uuid } from '../../../images/uuid.js'
 import type { Operations, Operator } from '../../../mirror/operations/operations.js'
@@ -20,6 +20,7 @@ type Param<Name extends string> = { readonly [Key in Name]: Key extends 'uuid' ?
 /** Whom endpoints ask. */
 export interface ApiRooms {
   readonly operations: Operations
+  readonly exports: BundleExports
   readonly imports: BundleImports
 }
 

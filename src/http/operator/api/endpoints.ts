@@ -8,8 +8,10 @@ import { cancelJob } from './cancel-job.js'
 import { checkUpstreams } from './check-upstreams.js'
 import type { Endpoint } from './define-endpoint.js'
 import { explain } from './explain.js'
+import { exportBundle } from './export-bundle.js'
 import { followJob } from './follow-job.js'
 import { forgetBundle } from './forget-bundle.js'
+import { getInventory } from './get-inventory.js'
 import { getJob } from './get-job.js'
 import { getStatus } from './get-status.js'
 import { importBundles } from './import-bundles.js'
@@ -19,10 +21,12 @@ import { listBundles } from './list-bundles.js'
 import { listJobs } from './list-jobs.js'
 import { pinImage } from './pin-image.js'
 import { plan } from './plan.js'
+import { planExport } from './plan-export.js'
 import { prewarmNow } from './prewarm-now.js'
 import { refresh } from './refresh.js'
 import { reload } from './reload.js'
 import { removeImage } from './remove-image.js'
+import { requestBundles } from './request-bundles.js'
 import { scrub } from './scrub.js'
 import { showAncestry } from './show-ancestry.js'
 import { showImage } from './show-image.js'
@@ -64,4 +68,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
   auditLog,
   explain,
   reload,
+  getInventory,
+  planExport,
+  exportBundle,
+  requestBundles,
 ]
