@@ -248,6 +248,7 @@ class Assembly implements Running {
       registry: mirror.registry,
       onRequest: counters.onRequest,
       address: config,
+      accelRedirect: config.accelRedirect,
       dsapi: config.datasets,
     })
     return { clients: clientApp.callback(), operators: operatorApp.callback() }

@@ -53,6 +53,8 @@ export interface Config {
   readonly publicUrl: URL | undefined
   /** Addresses, networks, or `unix`. */
   readonly trustedProxies: readonly string[]
+  /** Where nginx has `blobs/` of the data directory, such as `/held/`; `undefined`: all bytes go through us. */
+  readonly accelRedirect: string | undefined
   readonly datasets: Settings['datasets']
   /** Absolute. */
   readonly dataDirectory: string
@@ -321,6 +323,7 @@ function makeConfig(
     },
     publicUrl: settings.publicUrl,
     trustedProxies: settings.trustedProxies,
+    accelRedirect: settings.accelRedirect,
     datasets: settings.datasets,
     dataDirectory: resolve(directory, settings.data),
     quota: settings.quota,

@@ -115,7 +115,22 @@ export function checkAcross(data: unknown, preset: (key: string) => unknown): Pr
       ...pairMissing(upstream, path, 'username', 'passwordFile'),
     )
   }
-  return [...problems, ...checkUsers(data)]
+  return [...problems, ...checkUsers(data), ...checkAccel(data)]
+}
+
+/** Nobody would be handed a file over, or somebody files that were to be compared with their hashes first. */
+function checkAccel(data: unknown): Problem[] {
+  if (!isMapping(data) || data.accelRedirect === undefined) return []
+  const complain = (complaint: string): Problem => ({ path: ['accelRedirect'], isKey: true, complaint })
+  const { trustedProxies = [], verifyOnRead } = data
+  const problems: Problem[] = []
+  if (verifyOnRead === 'always') {
+    problems.push(complain('found it beside verifyOnRead: always; right is one of them, as nginx verifies nothing'))
+  }
+  if (Array.isArray(trustedProxies) && trustedProxies.length === 0) {
+    problems.push(complain('found no trustedProxies; right is to name nginx there, as files are handed to nobody else'))
+  }
+  return problems
 }
 
 function checkUsers(data: unknown): Problem[] {

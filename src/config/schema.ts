@@ -670,6 +670,8 @@ const publicUrl = z.string(PUBLIC_URL_FORM).transform((text, context) => {
 
 const network = z.string(NETWORK_FORM).refine(isNetwork, NETWORK_FORM)
 
+const REDIRECT_FORM = 'a path between two slashes, such as /held/'
+
 const datasets = z.strictObject(
   {
     list: oneOf('standalone', 'all')
@@ -779,6 +781,12 @@ export const settingsSchema = z.strictObject(
       .prefault([])
       .describe(
         'Proxies before us whose X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-For are believed: addresses, networks, or unix for whoever connects to a socket. From anybody else they are ignored.',
+      ),
+    accelRedirect: text(REDIRECT_FORM, /^\/(?:[A-Za-z0-9._~-]+\/)+$/)
+      .register(examples, { example: '/held/' })
+      .optional()
+      .describe(
+        'Lets nginx before us send image files that are held, which costs a fraction of the time: the internal location where it has blobs/ of our data directory. Proxies of trustedProxies that say "X-Sendfile-Type: X-Accel-Redirect" are then told which file to send, instead of its bytes; deploy/nginx has the other half. nginx does not compare what it sends with its hashes, the scrub alone does, so verifyOnRead must not be always.',
       ),
     datasets: datasets.prefault({}).describe('What DSAPI clients get under /datasets.'),
     data: text('the path of a directory, relative to the directory of the config file', /^[^\0]+$/)

@@ -78,7 +78,8 @@ export async function answerFile(context: Context, file: AnswerableFile): Promis
 
   const opened = await file.open(context.state.departed)
   try {
-    await sendFile(context, file, opened, parts)
+    if (isHandedOver(context, opened, parts)) await handOver(context, file, opened, parts)
+    else await sendFile(context, file, opened, parts)
   } finally {
     await opened.close()
   }
@@ -109,6 +110,36 @@ function cacheControlOf(file: AnswerableFile, { state }: Context): string {
 /** Of the whole file, as IMGAPI means it: never on a part, where a client would compare it with the part. */
 function setContentMd5(context: Context, hex: string | undefined): void {
   if (hex !== undefined) context.set('Content-MD5', Buffer.from(hex, 'hex').toString('base64'))
+}
+
+/**
+ * Whether a proxy that wants to send held files itself may: what it would see differently than we did, we send. That are two
+ * conditions which nginx compares with its own tag, that of the file on its disk; ranges that we took for no ranges; and several at
+ * once, of which it has its own opinion.
+ */
+function isHandedOver({ req, state }: Context, { path }: OpenFile, parts: readonly ByteRange[] | 'whole'): boolean {
+  if (state.handOverTo === undefined || path === undefined) return false
+  const { 'if-match': ifMatch, 'if-unmodified-since': ifUnmodified, range } = req.headers
+  if (ifMatch !== undefined || ifUnmodified !== undefined) return false
+  return parts === 'whole' ? range === undefined : parts.length === 1
+}
+
+/** Says where the file lies, to a proxy that sends it, or the part of it that was asked for, in our place. */
+async function handOver(
+  context: Context,
+  { sizeBytes }: AnswerableFile,
+  opened: OpenFile,
+  parts: readonly ByteRange[] | 'whole',
+): Promise<void> {
+  context.status = 200
+  context.set({ 'Content-Type': OCTETS, 'X-Accel-Redirect': `${context.state.handOverTo}${opened.path}` })
+  if (parts === 'whole') setContentMd5(context, opened.md5?.hex)
+  // It says so itself, and would say it twice.
+  context.remove('Accept-Ranges')
+  await sendBytes(context, 0, [])
+  // The proxy's to send, and ours to count: what a client gets does not depend on who hands it out.
+  const [part = { startBytes: 0, endBytes: sizeBytes }] = parts === 'whole' ? [] : parts
+  context.state.sentBytes = part.endBytes - part.startBytes
 }
 
 async function sendFile(

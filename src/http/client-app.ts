@@ -9,6 +9,7 @@ import { answerPreflight, crossOriginHeaders } from './cross-origin.js'
 import { addDsapiRoutes, type DsapiSettings } from './dsapi/dsapi-routes.js'
 import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from './every-request.js'
 import { frontPage } from './front-page.js'
+import { HandOver } from './hand-over.js'
 import { addImgapiRoutes } from './imgapi/imgapi-routes.js'
 import { addImgapiWritingRoutes } from './imgapi/imgapi-writing-routes.js'
 import { addStateRoutes } from './imgapi/state-routes.js'
@@ -18,7 +19,8 @@ import { PublicAddress, type PublicAddressOptions } from './public-address.js'
 import { answerRegistry } from './registry/registry-endpoint.js'
 import { reportAppErrors } from './report-app-errors.js'
 
-export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders' | 'pathPrefix' | 'trustedProxies'> {
+export interface ClientAppOptions
+  extends Omit<EveryRequestOptions, 'handOver' | 'moreHeaders' | 'pathPrefix' | 'trustedProxies'> {
   readonly mirror: Mirror
   readonly authenticator: Authenticator
   /** Of this process. */
@@ -28,6 +30,8 @@ export interface ClientAppOptions extends Omit<EveryRequestOptions, 'moreHeaders
   /** Without it nothing can be changed: whatever is no GET or HEAD is a 405. */
   readonly writing?: Writing | undefined
   readonly address?: PublicAddressOptions | undefined
+  /** Where proxies that we believe have held files, and send them themselves if they say so: such as `/held/`. */
+  readonly accelRedirect?: string | undefined
   readonly dsapi?: DsapiSettings | undefined
   /** What rendered and compressed lists may take in memory. */
   readonly listCacheBytes?: number | undefined
@@ -38,7 +42,7 @@ const DSAPI_DEFAULTS: DsapiSettings = { list: 'standalone', creatorName: 'sdc' }
 /** Everything clients may ask for, in every protocol we speak, on one listener. */
 export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
   const { authenticator, mirror, pid, registry, version, log, writing } = options
-  const { trustedProxies } = options.address ?? {}
+  const { trustedProxies = [] } = options.address ?? {}
   const bodies = new ListBodies(options.listCacheBytes)
   const address = new PublicAddress(options.address ?? {})
   const router = new Router<RequestState>({ strict: true, sensitive: true })
@@ -54,7 +58,9 @@ export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
 
   const app = new Koa<RequestState>()
   reportAppErrors(app, log)
-  app.use(everyRequest({ ...options, trustedProxies, moreHeaders: crossOriginHeaders, pathPrefix: address.pathPrefix }))
+  const handOver = new HandOver({ redirect: options.accelRedirect, trustedProxies })
+  const { pathPrefix } = address
+  app.use(everyRequest({ ...options, handOver, trustedProxies, moreHeaders: crossOriginHeaders, pathPrefix }))
   app.use(async (context, next) => {
     if (!answerPreflight(context)) await next()
   })

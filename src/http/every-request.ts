@@ -11,6 +11,7 @@ import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type Dialect, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
 import { clientAddressOf } from './client-address.js'
+import type { HandOver } from './hand-over.js'
 import { makeHopReader } from './refuse-loop.js'
 import { type BodyBounds, RequestBody } from './request-body.js'
 
@@ -37,6 +38,8 @@ export interface RequestState {
   dialect: Dialect | undefined
   /** The whole answer is out, although its request may not be over. */
   isAnswered: boolean
+  /** Where a proxy that asks for them has files that we hold (see hand-over.ts). */
+  handOverTo: string | undefined
   /** What they may see: until somebody has looked, what nobody in particular may. */
   viewer: Viewer
 }
@@ -59,6 +62,8 @@ export interface EveryRequestOptions {
   readonly trustedProxies?: readonly string[] | undefined
   /** What may stand before our paths, such as `/mirror`: the path of our public url, where a proxy does not take it away. */
   readonly pathPrefix?: string | undefined
+  /** Whom held files are handed over to. */
+  readonly handOver?: HandOver | undefined
   /** What else every answer says, failures included; asked when the request's path is known. */
   readonly moreHeaders?: ((context: Context) => Readonly<Record<string, string>>) | undefined
 }
@@ -88,6 +93,7 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.isAnswered = false
     state.viewer = NOBODY
     state.dialect = undefined
+    state.handOverTo = options.handOver?.placeFor(req)
     context.url = withoutPrefix(withoutOrigin(req.url ?? '/'), options.pathPrefix ?? '')
     state.body = new RequestBody(req, res, options.bodyBounds)
     // Nobody takes the body of a reading; left unread it would hide that its sender has gone.

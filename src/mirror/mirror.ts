@@ -47,6 +47,11 @@ export interface OpenFile {
   /** The file's MD5: measured if held, else what the upstream's Content-MD5 said, else unknown. */
   readonly md5: Digest | undefined
   /**
+   * Where the file of a whole and verified one lies, below `blobs/` of the data directory. Whoever reads it there is not told
+   * when it turns out to be damaged, and may find that it has left.
+   */
+  readonly path?: string | undefined
+  /**
    * The bytes from `startBytes` up to, not including, `endBytes`, at the reader's own pace. The last `holdback` bytes of
    * the range (at least one) come only when the whole file is verified. Fails, having delivered less than asked, when
    * that cannot be; destroying it harms nobody else.

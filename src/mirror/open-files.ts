@@ -15,6 +15,7 @@ export function openBlob(blob: OpenBlob): OpenFile {
   }
   return {
     md5: { algorithm: 'md5', hex: blob.ref.md5 },
+    path: blob.path,
     stream: (startBytes, endBytes) => streams.add(new FileStream(source, startBytes, endBytes)),
     close: () => streams.close(() => blob.close()),
   }

@@ -52,7 +52,12 @@ export class BlobFiles {
   }
 
   pathOf(sha256: string): string {
-    return join(this.#root, 'blobs', 'sha256', sha256.slice(0, 2), sha256)
+    return join(this.#root, 'blobs', this.shelfPathOf(sha256))
+  }
+
+  /** Below `blobs/`. */
+  shelfPathOf(sha256: string): string {
+    return `sha256/${sha256.slice(0, 2)}/${sha256}`
   }
 
   open(sha256: string): Promise<OpenedFile> {

@@ -44,12 +44,14 @@ export class BlobReaders {
 
 export class DiskOpenBlob implements OpenBlob {
   readonly ref: BlobRef
+  readonly path: string
   readonly #file: OpenedFile
   readonly #lease: ReadingLease
   #closing: Promise<void> | undefined
 
-  constructor(ref: BlobRef, file: OpenedFile, lease: ReadingLease) {
+  constructor(ref: BlobRef, path: string, file: OpenedFile, lease: ReadingLease) {
     this.ref = ref
+    this.path = path
     this.#file = file
     this.#lease = lease
   }

@@ -48,6 +48,8 @@ export interface Extent extends ByteSource {
 /** A blob open for reading. Several reads may be under way at once. While it is open it is not let go of. */
 export interface OpenBlob {
   readonly ref: BlobRef
+  /** Where its file lies, below `blobs/` of the data directory, with `/`; `undefined` if it is not such a file. */
+  readonly path?: string | undefined
   /**
    * Fills `buffer` from `positionBytes` and answers how many bytes it got; fewer than asked only at the end.
    * @throws MirrorError STORE_BROKEN when the disk refuses, when the file ends before `ref.sizeBytes`, or when the blob

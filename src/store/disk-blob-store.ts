@@ -139,7 +139,7 @@ export class DiskBlobStore implements BlobStore {
       file = await this.#files.open(sha256)
       if ((await file.sizeBytes()) === ref.sizeBytes && !lease.isBroken) {
         this.#noteUse(sha256)
-        return new DiskOpenBlob(ref, file, lease)
+        return new DiskOpenBlob(ref, this.#files.shelfPathOf(sha256), file, lease)
       }
       await file.close()
     } catch (cause) {

@@ -482,6 +482,21 @@ describe('a wrong config is told', () => {
       'upstreams: [{name: a, url: "http://a", include: ["name"]}]',
       /include\[0\]: found "name"; right is a filter/,
     ],
+    [
+      'nginx sending what is to be compared with its hashes first',
+      'accelRedirect: /held/\nverifyOnRead: always\ntrustedProxies: ["127.0.0.1"]',
+      /1:1: accelRedirect: found it beside verifyOnRead: always; right is one of them/,
+    ],
+    [
+      'files handed over to nobody',
+      'accelRedirect: /held/',
+      /accelRedirect: found no trustedProxies; right is to name nginx there/,
+    ],
+    [
+      'a place of files that nginx could not know',
+      'accelRedirect: held\ntrustedProxies: ["127.0.0.1"]',
+      /found "held"; right is a path between two slashes/,
+    ],
     ['a key that stands twice', 'offline: true\noffline: false', /2:1: .*unique/],
     ['no YAML at all', 'listen: [', /config\.yaml:1:\d+: /],
     [

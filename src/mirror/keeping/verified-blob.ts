@@ -35,6 +35,10 @@ export class VerifiedBlob implements OpenBlob {
     return this.#blob.ref
   }
 
+  get path(): string | undefined {
+    return this.#blob.path
+  }
+
   /**
    * As OpenBlob; at most up to the end of a chunk.
    * @throws MirrorError STORE_BROKEN also when the chunk is not what was kept.
