@@ -27,10 +27,6 @@ export function rounded(value: number): string {
   return value.toFixed(Math.min(decimals, 6))
 }
 
-export function perSecond(bytes: number, seconds: number): string {
-  return `${rounded(bytes / seconds / 1e6)} MB/s`
-}
-
 /**
  * Measures everybody once per round, in turns: A B C, C B A, A B C... What else the machine does hits all of them alike,
  * and nobody is always first.
