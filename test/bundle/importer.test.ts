@@ -324,3 +324,25 @@ it('says that there is nothing to take in a directory without a bundle', async (
   const ended = await site.import(await temporaryDirectory())
   expect(ended).toMatchObject({ state: 'failed', error: { code: 'BUNDLE_INVALID' } })
 })
+
+it('asks for exactly what is lacking: an export for its request heals what a lost volume took away', async () => {
+  const [medium, out] = [await temporaryDirectory(), await temporaryDirectory()]
+  const { volumes } = await writeMadeUpBundle(medium, [base, leaf], { volumes: 2 })
+  const [open, closed] = [await ClosedSite.start(), await ClosedSite.start()]
+  await open.import(medium)
+  const first = await closed.import(volumes[0]!)
+  const missingBytes = first.result.lacking[0]!.images.reduce((sum, image) => sum + image.missingBytes, 0)
+  const { text } = (await closed.api('GET', '/api/bundles/request')).body
+  const asked = { select: [], inventory: text, out, isUntrustedAllowed: true }
+  const { body } = await open.api('POST', '/api/bundles/export', asked)
+  expect(await open.ended(body.id)).toMatchObject({ state: 'done' })
+  const { result } = await closed.import(out, { isUntrustedAllowed: true })
+  expect(result).toMatchObject({ lacking: [] })
+  // And what that mirror knows of where the images came from.
+  const provenanceBytes = result.takenBytes - missingBytes
+  expect(provenanceBytes).toBeGreaterThanOrEqual(0)
+  expect(provenanceBytes).toBeLessThan(16_384)
+  expect(await closed.listed()).toEqual([uuid(1), uuid(2)])
+  expect((await closed.file(uuid(1))).equals(base.bytes)).toBe(true)
+  expect((await closed.api('GET', '/api/bundles')).body.awaited).toEqual([])
+})
