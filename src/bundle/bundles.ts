@@ -173,6 +173,3 @@ export interface BundleImports {
    */
   forget(what: string, operator: Operator): Promise<void>
 }
-
-/** Images that cross an air gap. */
-export interface Bundles extends BundleExports, BundleImports {}
