@@ -21,6 +21,10 @@ const PROGRAMS = {
   minisign: 'minisign',
   prometheus: 'prometheus',
   promtool: 'prometheus',
+  haproxy: 'haproxy',
+  'systemd-analyze': 'systemd',
+  xmllint: 'libxml2-utils',
+  shellcheck: 'shellcheck',
 }
 
 /** What all tests together may leave lying about at one moment. */

@@ -16,6 +16,8 @@ export interface ProcessOptions {
   /** Modules that Node loads before anything of ours. */
   readonly imports?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** A command that runs the one behind it, in its own place: so that signals reach the mirror. */
+  readonly within?: readonly string[]
 }
 
 /** A mirror as an operator runs it: a process of its own, to be killed. */
@@ -46,13 +48,14 @@ export class MirrorProcess {
   static async startWith(
     config: string,
     dataDirectory: string,
-    { isEager = false, isFromSource = false, imports = [], environment = {} }: ProcessOptions = {},
+    { isEager = false, isFromSource = false, imports = [], environment = {}, within = [] }: ProcessOptions = {},
   ): Promise<MirrorProcess> {
     const main = isFromSource ? join('src', 'main.ts') : join('dist', 'main.js')
     if (!existsSync(join(root, main))) throw new Error(`${main} is missing: run \`npm run build\` first`)
     const modules = isFromSource ? [...imports, 'tsx'] : imports
     const flags = modules.flatMap((module) => ['--import', module])
-    const child = spawn(process.execPath, [...flags, main, 'serve', '--config', config], {
+    const [command, ...args] = [...within, process.execPath, ...flags, main, 'serve', '--config', config]
+    const child = spawn(command!, args, {
       cwd: root,
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
