@@ -9,6 +9,7 @@ import { startMirror } from '../servers/mirror.js'
 import { startNginx } from '../servers/nginx.js'
 import { startOrigin } from '../servers/origin.js'
 import { startSdcImgapi } from '../servers/sdc-imgapi.js'
+import type { ServerProcess } from '../servers/server-process.js'
 
 export const question = 'How many requests for manifests are answered, of all and of one?'
 export const wish =
@@ -30,12 +31,12 @@ export async function run(bench: Bench): Promise<Result> {
   const { uuid } = origin.images[500 % origin.images.length]!
   const nginx = bench.use(await startCopy(join(directory, 'nginx'), mirror.url, uuid))
   const manifests = (await (await fetch(`${origin.url}/images`)).json()) as Readonly<Record<string, unknown>>[]
-  const urls: Record<string, string> = { [OURS]: mirror.url, [NGINX]: nginx.url }
+  const servers: Record<string, Served> = { [OURS]: mirror, [NGINX]: nginx }
   if (reference.dsapid) {
-    urls[DSAPID] = bench.use(await startDsapid(join(directory, 'dsapid'), reference.dsapid, manifests)).url
+    servers[DSAPID] = bench.use(await startDsapid(join(directory, 'dsapid'), reference.dsapid, manifests))
   }
   if (reference.sdcImgapi) {
-    urls[SDC_IMGAPI] = bench.use(await startSdcImgapi(join(directory, 'sdc-imgapi'), reference, manifests)).url
+    servers[SDC_IMGAPI] = bench.use(await startSdcImgapi(join(directory, 'sdc-imgapi'), reference, manifests))
   }
 
   const rows: string[][] = []
@@ -46,14 +47,21 @@ export async function run(bench: Bench): Promise<Result> {
     ['one', `/images/${uuid}`],
   ] as const) {
     const seconds = isQuick ? 1 : 4
-    const answers: Record<string, Requests[]> = await inTurns(
+    const answers: Record<string, Answers[]> = await inTurns(
       bench,
-      Object.fromEntries(Object.entries(urls).map(([name, url]) => [name, () => requestAll(url + path, { seconds })])),
+      Object.fromEntries(Object.entries(servers).map(([name, server]) => [name, () => ask(server, path, seconds)])),
     )
     const speeds = (name: string) => answers[name]!.map((each) => each.perSecond)
     for (const [name, all] of Object.entries(answers)) {
       const share = spread(ratios(speeds(name), speeds(NGINX)))
-      rows.push([what, name, spread(speeds(name)), share, spread(all.map(({ p99Ms }) => p99Ms))])
+      rows.push([
+        what,
+        name,
+        spread(speeds(name)),
+        share,
+        spread(all.map(({ p99Ms }) => p99Ms)),
+        spread(all.map(({ cpuMicros }) => cpuMicros)),
+      ])
       perSecond.set(`${what} ${name}`, speeds(name))
     }
     failed += answers[OURS]!.reduce((sum, each) => sum + each.failed, 0)
@@ -64,9 +72,9 @@ export async function run(bench: Bench): Promise<Result> {
     const found = median(ratios(perSecond.get(`${what} ${OURS}`)!, theirs))
     return [{ wish: wished, found: rounded(found), isMet: found >= least }]
   }
-  const absent = [DSAPID, SDC_IMGAPI].filter((name) => !(name in urls))
+  const absent = [DSAPID, SDC_IMGAPI].filter((name) => !(name in servers))
   return {
-    tables: [{ columns: ['of', 'server', 'requests/s', 'by nginx', 'p99, ms'], rows }],
+    tables: [{ columns: ['of', 'server', 'requests/s', 'by nginx', 'p99, ms', 'CPU µs each'], rows }],
     verdicts: [
       ...verdict('the list at least 0.8 of nginx', 'list', NGINX, 0.8),
       ...verdict('one manifest no slower than dsapid', 'one', DSAPID, 1),
@@ -78,6 +86,23 @@ export async function run(bench: Bench): Promise<Result> {
       ...absent.map((name) => `Not at hand: ${name} (--${name}).`),
     ],
   }
+}
+
+interface Served {
+  readonly url: string
+  readonly process: ServerProcess
+}
+
+interface Answers extends Requests {
+  /** What each cost the server: hardly depends on who else uses the machine. */
+  readonly cpuMicros: number
+}
+
+async function ask({ process, url }: Served, path: string, seconds: number): Promise<Answers> {
+  const before = await process.cpuSeconds()
+  const answers = await requestAll(url + path, { seconds })
+  const cpuSeconds = (await process.cpuSeconds()) - before
+  return { ...answers, cpuMicros: (cpuSeconds / (answers.perSecond * seconds)) * 1e6 }
 }
 
 /** nginx with what the mirror answers, as files. */

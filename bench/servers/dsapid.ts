@@ -8,7 +8,7 @@ export async function startDsapid(
   directory: string,
   binary: string,
   manifests: readonly Readonly<Record<string, unknown>>[],
-): Promise<{ readonly url: string; close(): Promise<void> }> {
+): Promise<{ readonly url: string; readonly process: ServerProcess; close(): Promise<void> }> {
   const data = join(directory, 'data')
   for (const manifest of manifests) {
     const home = join(data, String(manifest.uuid))
@@ -39,5 +39,5 @@ export async function startDsapid(
     directory,
     isUp: async () => (await fetch(`${url}/ping`)).ok,
   })
-  return { url, close: () => server.close() }
+  return { url, process: server, close: () => server.close() }
 }

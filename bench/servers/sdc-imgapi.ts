@@ -15,7 +15,7 @@ export async function startSdcImgapi(
   directory: string,
   { sdcImgapi, sdcImgapiNode }: Reference,
   manifests: readonly Readonly<Record<string, unknown>>[],
-): Promise<{ readonly url: string; close(): Promise<void> }> {
+): Promise<{ readonly url: string; readonly process: ServerProcess; close(): Promise<void> }> {
   const data = join(directory, 'data')
   const database = join(data, 'imgapi', 'manifests')
   await mkdir(database, { recursive: true })
@@ -45,5 +45,5 @@ export async function startSdcImgapi(
     directory: sdcImgapi!,
     isUp: async () => (await fetch(`${url}/ping`)).ok,
   })
-  return { url, close: () => server.close() }
+  return { url, process: server, close: () => server.close() }
 }

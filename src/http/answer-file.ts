@@ -155,13 +155,13 @@ async function sendFile(
     context.status = 200
     context.set('Content-Type', OCTETS)
     setContentMd5(context, opened.md5?.hex)
-    await sendBytes(context, sizeBytes, body)
+    await sendBytes(context, sizeBytes, body, opened.pieceSpent)
   } else if (only !== undefined && others.length === 0) {
     const partBytes = only.endBytes - only.startBytes
     const body = await begun(bytesOf(opened, only, departed), departed, partBytes)
     context.status = 206
     context.set({ 'Content-Type': OCTETS, 'Content-Range': contentRange(only, sizeBytes) })
-    await sendBytes(context, partBytes, body)
+    await sendBytes(context, partBytes, body, opened.pieceSpent)
   } else {
     const boundary = randomBytes(12).toString('hex')
     const headers = parts.map((part) => partHeader(boundary, part, sizeBytes))
@@ -173,7 +173,7 @@ async function sendFile(
     const body = await begun(multipart(opened, parts, headers, trailer, departed), departed, lengthBytes)
     context.status = 206
     context.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
-    await sendBytes(context, lengthBytes, body)
+    await sendBytes(context, lengthBytes, body, opened.pieceSpent)
   }
 }
 

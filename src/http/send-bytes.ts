@@ -7,6 +7,8 @@ import { stampResponseTime } from './every-request.js'
  * and no more. Headers and status must be set; `Content-Length` is set here. Resolves when the last byte is handed to
  * the connection. `chunks` is ended in every case.
  *
+ * @param onSent told of each chunk when the system has taken all of it, and we are through with it.
+ *
  * @throws what `chunks` fails with, an Error when it gives fewer or more bytes than promised, or the reason of the
  *   client's departure. Then the response has not been ended, and whoever catches it must break the connection.
  */
@@ -14,6 +16,7 @@ export async function sendBytes(
   context: Context,
   sizeBytes: number,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  onSent?: (chunk: Uint8Array) => void,
 ): Promise<void> {
   const { res, state } = context
   context.respond = false
@@ -24,7 +27,9 @@ export async function sendBytes(
     state.departed.throwIfAborted()
     if (chunk.length > sizeBytes - state.sentBytes) throw new Error(`a body is longer than its ${sizeBytes} bytes`)
     state.sentBytes += chunk.length
-    if (!res.write(chunk)) await once(res, 'drain', { signal: state.departed })
+    // One whose writing failed may still be in the hands of the connection.
+    const written = onSent && ((error?: Error | null) => !error && onSent(chunk))
+    if (!res.write(chunk, written)) await once(res, 'drain', { signal: state.departed })
   }
   if (state.sentBytes < sizeBytes) {
     throw new Error(`a body ended after ${state.sentBytes} of ${sizeBytes} bytes`)

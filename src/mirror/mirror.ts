@@ -57,6 +57,8 @@ export interface OpenFile {
    * that cannot be; destroying it harms nobody else.
    */
   stream(startBytes: number, endBytes: number): Readable
+  /** May be told of each chunk of a stream, when nobody will look at it again: other bytes will stand there. */
+  readonly pieceSpent?: ((piece: Uint8Array) => void) | undefined
   close(): Promise<void>
 }
 

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { abortable } from '../parts/abortable.js'
 import { currentHops } from '../parts/hops.js'
 import type { OpenBlob } from '../store/blob-store.js'
-import { FileStream } from './file-stream.js'
+import { FileStream, pieceSpent } from './file-stream.js'
 import type { Flight } from './flight.js'
 import type { OpenFile } from './mirror.js'
 
@@ -17,6 +17,7 @@ export function openBlob(blob: OpenBlob): OpenFile {
     md5: { algorithm: 'md5', hex: blob.ref.md5 },
     path: blob.path,
     stream: (startBytes, endBytes) => streams.add(new FileStream(source, startBytes, endBytes)),
+    pieceSpent,
     close: () => streams.close(() => blob.close()),
   }
 }
@@ -44,6 +45,7 @@ export async function openFlight(flight: Flight, holdbackBytes: number, signal: 
       stream.once('close', () => reader.left())
       return stream
     },
+    pieceSpent,
     close: () => streams.close(() => flight.release()),
   }
 }
