@@ -1,21 +1,24 @@
-// Clients, in a process of their own: node readers.mjs URL COUNT ROUNDS [FILE]
+// Clients, in a process of their own: node readers.mjs URL COUNT ROUNDS [FILE [LENGTH STRIDE]]
 // COUNT of them read the URL at the same time, ROUNDS times each, on a new connection each time, as imgadm does. Whatever is not
-// 200 with its whole length, or differs from FILE, is counted. Prints one line of JSON.
+// 200 with its whole length, or differs from FILE, is counted. With LENGTH, each wants that many bytes and a 206: the first
+// one from the beginning, and each other one STRIDE bytes behind the one before. Prints one line of JSON.
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 
 const BUFFER_BYTES = 256 * 1024
 
-const [target = '', count = '1', rounds = '1', file] = process.argv.slice(2)
+const [target = '', count = '1', rounds = '1', file, length, stride = '0'] = process.argv.slice(2)
 const { hostname, pathname, port } = new URL(target)
 const expected = file === undefined ? undefined : openSync(file, 'r')
-const expectedBytes = file === undefined ? undefined : statSync(file).size
+const expectedBytes = length !== undefined ? Number(length) : file === undefined ? undefined : statSync(file).size
 // Sockets and comparisons take turns: one buffer serves all of them.
 const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
 const right = Buffer.allocUnsafeSlow(BUFFER_BYTES)
 
 const startMs = performance.now()
-const reads = await Promise.all(Array.from({ length: Number(count) }, () => readAgain(Number(rounds))))
+const reads = await Promise.all(
+  Array.from({ length: Number(count) }, (_, place) => readAgain(Number(rounds), place * Number(stride))),
+)
 const seconds = (performance.now() - startMs) / 1000
 if (expected !== undefined) closeSync(expected)
 
@@ -33,15 +36,21 @@ console.log(
   }),
 )
 
-/** @param {number} times */
-async function readAgain(times) {
+/**
+ * @param {number} times
+ * @param {number} startBytes where in the file, if not the whole is wanted
+ */
+async function readAgain(times, startBytes) {
   const done = []
-  for (let time = 0; time < times; time++) done.push(await read())
+  for (let time = 0; time < times; time++) done.push(await read(startBytes))
   return done
 }
 
-/** @returns {Promise<{ bytes: number, isComplete: boolean, isWrong: boolean, firstByteMs: number, readMs: number }>} */
-function read() {
+/**
+ * @param {number} startBytes
+ * @returns {Promise<{ bytes: number, isComplete: boolean, isWrong: boolean, firstByteMs: number, readMs: number }>}
+ */
+function read(startBytes) {
   const beginMs = performance.now()
   let head = ''
   let isOpen = false
@@ -55,7 +64,7 @@ function read() {
       if (piece.length === 0) return
       if (firstByteMs === 0) firstByteMs = performance.now() - beginMs
       if (expected !== undefined) {
-        const readBytes = readSync(expected, right, 0, piece.length, bytes)
+        const readBytes = readSync(expected, right, 0, piece.length, startBytes + bytes)
         isWrong ||= readBytes < piece.length || right.compare(piece, 0, piece.length, 0, piece.length) !== 0
       }
       bytes += piece.length
@@ -76,7 +85,7 @@ function read() {
           if (end < 0) return true
           isOpen = true
           const bodyBytes = head.length - end - 4
-          lengthBytes = /^HTTP\/1\.1 200 /.test(head)
+          lengthBytes = head.startsWith(`HTTP/1.1 ${length === undefined ? 200 : 206} `)
             ? Number(/^content-length: (\d+)/im.exec(head.slice(0, end))?.[1])
             : Number.NaN
           take(buffer.subarray(size - bodyBytes, size))
@@ -84,10 +93,13 @@ function read() {
         },
       },
     })
-    socket.write(`GET ${pathname} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n`)
+    const range = length === undefined ? '' : `Range: bytes=${startBytes}-${startBytes + Number(length) - 1}\r\n`
+    socket.write(`GET ${pathname} HTTP/1.1\r\nHost: bench\r\n${range}Connection: close\r\n\r\n`)
     socket.on('error', () => {}) // 'close' follows
     socket.on('close', () => {
-      const isComplete = bytes === lengthBytes && (expectedBytes === undefined || bytes === expectedBytes)
+      // A short file that says so is complete to whoever reads it.
+      const isComplete = bytes === lengthBytes
+      isWrong ||= expectedBytes !== undefined && bytes !== expectedBytes
       resolve({ bytes, isComplete, isWrong, firstByteMs, readMs: performance.now() - beginMs })
     })
   })

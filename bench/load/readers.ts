@@ -12,22 +12,34 @@ export interface Reads {
   /** Of bodies, all together. */
   readonly bytes: number
   readonly complete: number
-  /** Refused, cut, or of another length. */
+  /** Refused, or cut. */
   readonly failed: number
-  /** Delivered as complete, with wrong bytes; looked for only where the right ones are given. */
+  /** Delivered as complete, with wrong bytes or another number of them; looked for only where the right ones are given. */
   readonly corrupt: number
   /** From connecting to the first byte of the body, of each reading. */
   readonly firstByteSeconds: readonly number[]
   readonly readSeconds: readonly number[]
 }
 
+export interface ReadOptions {
+  readonly count?: number
+  readonly rounds?: number
+  readonly file?: string
+  readonly parts?: { readonly lengthBytes: number; readonly strideBytes: number }
+}
+
 /**
  * Clients in a process of their own, so that what they cost is not ours.
  * @param rounds how often each reads the whole, on a new connection each time.
  * @param file what it must be, byte by byte; comparing costs the clients time.
+ * @param parts of the file: each client reads one, so many bytes behind the one of the client before.
  */
-export async function readAll(url: string, { count = 1, rounds = 1, file = '' } = {}): Promise<Reads> {
-  const args = [script, url, String(count), String(rounds), ...(file === '' ? [] : [file])]
+export async function readAll(
+  url: string,
+  { count = 1, rounds = 1, file = '', parts }: ReadOptions = {},
+): Promise<Reads> {
+  const compared = file === '' ? [] : [file, ...(parts ? [String(parts.lengthBytes), String(parts.strideBytes)] : [])]
+  const args = [script, url, String(count), String(rounds), ...compared]
   const { stdout } = await run(process.execPath, args, { maxBuffer: 2 ** 26 })
   return JSON.parse(stdout) as Reads
 }

@@ -79,6 +79,17 @@ export class ServerProcess {
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)![1]) * 1024
   }
 
+  /** The most it ever had resident, in bytes; of the process alone. */
+  async peakResidentBytes(): Promise<number> {
+    const status = await readFile(`/proc/${this.pid}/status`, 'utf8')
+    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)![1]) * 1024
+  }
+
+  /** It does nothing any more, and can be killed where it stands. */
+  freeze(): void {
+    this.#child.kill('SIGSTOP')
+  }
+
   /** As a service manager does. */
   async close(): Promise<void> {
     await this.#end('SIGTERM')
