@@ -86,6 +86,9 @@ export function registerAudit(program: Command, surroundings: CommandSurrounding
       if (csv && html) throw new CommandFailure('--csv and --html are two reports: ask for one', MISUSED)
       const sinceMs = since === undefined ? 0 : parseTime(since)
       const untilMs = until === undefined ? Date.now() : parseTime(until)
+      if (sinceMs >= untilMs) {
+        throw new CommandFailure(`from ${timeOf(sinceMs)} to ${timeOf(untilMs)} there is no time to report`, MISUSED)
+      }
       const ledger = await findLedger(options, surroundings)
       const query = { since: timeOf(sinceMs), until: timeOf(untilMs) }
       const report = ledger
@@ -151,9 +154,14 @@ async function findLedger(
   options: DirectoryOptions,
   surroundings: CommandSurroundings,
 ): Promise<LedgerReader | undefined> {
-  if (options.data !== undefined) return openLedger(options.data, surroundings)
-  if (urlElsewhere(options, surroundings.environment) !== undefined) return undefined
-  return openLedger((await readMirrorConfig(options, surroundings)).dataDirectory, surroundings)
+  if (options.data === undefined && urlElsewhere(options, surroundings.environment) !== undefined) return undefined
+  const directory = options.data ?? (await readMirrorConfig(options, surroundings)).dataDirectory
+  const ledger = openLedger(directory, surroundings)
+  // Nothing is wrong with nothing: a name mistyped, or a ledger taken away, would pass for one that is in order.
+  if (await ledger.isEmpty()) {
+    throw new CommandFailure(`there is no ledger in ${directory}; is that the data directory of a mirror?`)
+  }
+  return ledger
 }
 
 function openLedger(directory: string, { openLedger: open }: CommandSurroundings): LedgerReader {

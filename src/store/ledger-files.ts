@@ -41,6 +41,17 @@ export class LedgerFiles implements LedgerReader {
     this.#fileSystem = fileSystem
   }
 
+  async isEmpty(): Promise<boolean> {
+    try {
+      for (const segment of await this.segments()) {
+        if ((await this.endOf(segment)).sizeBytes > 0) return false
+      }
+      return true
+    } catch (cause) {
+      throw storeFailure('cannot read the ledger', cause)
+    }
+  }
+
   async *entries(signal?: AbortSignal): AsyncGenerator<readonly LedgerEntry[]> {
     try {
       for (const segment of await this.segments()) {

@@ -50,6 +50,8 @@ export interface LedgerCheck {
  * in it or not.
  */
 export interface LedgerReader {
+  /** Whether there is nothing at all: nothing was ever written, or the files were taken away. @throws MirrorError STORE_BROKEN. */
+  isEmpty(): Promise<boolean>
   /** In order, some hundred at a time. Lines that are damaged are left out. @throws MirrorError STORE_BROKEN. */
   entries(signal?: AbortSignal): AsyncIterable<readonly LedgerEntry[]>
   /** The newest entries about an image, at most `limit`, in order; of all, where no image is named. @throws MirrorError STORE_BROKEN. */

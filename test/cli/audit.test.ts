@@ -59,6 +59,7 @@ const SESSIONS: Record<string, Session> = {
     ['audit verify --data DIR --head KEPT'],
     ['spoil'],
     ['audit verify --data DIR'],
+    ['audit verify --data NOWHERE'],
   ],
   'audit-log': [
     ['audit log --data DIR', 80],
@@ -66,6 +67,7 @@ const SESSIONS: Record<string, Session> = {
     [`audit log --data DIR ${GONE} -n 2 -o entry,kind,facts`],
     ['audit log --data DIR -H -o kind'],
     ['audit log --data DIR base-64'],
+    ['audit log --data NOWHERE'],
     ['audit log --data DIR -n many'],
   ],
   'audit-report': [
@@ -74,6 +76,8 @@ const SESSIONS: Record<string, Session> = {
     ['audit report --data DIR --since 2026-01-02T06:00:00Z --until 2026-01-03 --html'],
     ['audit report --data DIR --csv --html'],
     ['audit report --data DIR --since yesterday'],
+    ['audit report --data DIR --since 2026-01-03 --until 2026-01-02'],
+    ['audit report --data NOWHERE --csv'],
   ],
 }
 
