@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { isMirrorError } from '../errors.js'
 import { deferred } from '../parts/deferred.js'
 import type { Log } from '../parts/log.js'
-import { readConfig } from './read-config.js'
+import { readConfig, readConfigAgain } from './read-config.js'
 import type { Running, Surroundings } from './surroundings.js'
 
 /**
@@ -31,7 +31,7 @@ export async function serve(
     environment,
     version,
     pid,
-    readConfig: () => readConfig(path, surroundings),
+    readConfig: () => readConfigAgain(path, surroundings),
     setLogLevel: (level) => log.setLevel?.(level),
   })
   for (const url of running.operators) log.info({ url }, `operators: ${url}`)

@@ -236,7 +236,8 @@ export class Ledger {
     const { atMs, entries, hash, key } = head
     this.#signedMs = atMs
     this.#options.log.info(
-      { entries, hash, key, at: new Date(atMs).toISOString() },
+      // Not `key`: the log takes whatever is called so for a secret, and this is the name of the public one.
+      { entries, hash, signedBy: key, at: new Date(atMs).toISOString() },
       `the ledger has ${entries} entries`,
     )
     return head
