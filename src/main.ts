@@ -10,7 +10,7 @@ import { openLedger } from './assemble/open-ledger.js'
 import { assemble } from './assemble.js'
 import { run } from './cli/run.js'
 import type { Input } from './cli/surroundings.js'
-import { MirrorError } from './errors.js'
+import { hasCode, MirrorError } from './errors.js'
 import type { Log } from './parts/log.js'
 import { makeLog } from './telemetry/log.js'
 
@@ -18,6 +18,9 @@ const { version } = JSON.parse(await readFile(new URL('../package.json', import.
 
 /** Where failures nobody expected are told: the log, once there is one. */
 let log: Log | undefined
+
+/** Why standard output did not take everything. */
+let unwritten: Error | undefined
 
 /** Ctrl-C under `npm start` arrives twice: from the terminal, and passed on by npm. That is one wish, not two. */
 const SAME_WISH_MS = 500
@@ -39,8 +42,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 process.on('uncaughtException', (error) => fail(error))
 process.on('unhandledRejection', (reason) => fail(reason))
 // A reader of our output that went away (a pager, a log collector) is no reason to stop serving.
-process.stdout.on('error', () => {})
+process.stdout.on('error', noteUnwritten)
 process.stderr.on('error', () => {})
+process.on('exit', tellUnwritten)
 
 try {
   process.exitCode = await run(process.argv.slice(2), {
@@ -84,6 +88,18 @@ async function openInput(path: string | undefined): Promise<Input> {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new MirrorError('CONFIG_INVALID', `${path} cannot be read: ${reason}`, { cause })
   }
+}
+
+/** What a command had to say, and could not: a report on a full disk is none. */
+function noteUnwritten(error: Error): void {
+  if (!hasCode(error, 'EPIPE')) unwritten ??= error
+}
+
+/** A mirror goes on without its log, and ends as it would have; whoever waits for the words of a command has to know. */
+function tellUnwritten(): void {
+  if (!unwritten || log) return
+  process.stderr.write(`imgapi-mirror: the output could not be written: ${unwritten.message}\n`)
+  process.exitCode ||= 1
 }
 
 /** What we keep is somebody else's: whatever we write, even to close in order, could damage it. */

@@ -49,6 +49,8 @@ describe('the process', () => {
     child.kill(signal)
     expect(await ended).toEqual([0, null])
     expect(output()).toContain('"msg":"closed"')
+    // Whoever keeps the log has a head of the ledger in it, and by whose key.
+    expect(output()).toMatch(/"hash":"[0-9a-f]{64}","signedBy":"[0-9A-F]{16}".*"msg":"the ledger has \d+ entries"/)
   })
 
   it('takes one Ctrl-C that arrives twice for one', async () => {
@@ -71,7 +73,11 @@ describe('the process', () => {
     child.kill('SIGHUP')
     await says('the new configuration is refused')
     expect(output()).toContain('config.yaml:5:11: holdback: found \\"much\\"')
-    await writeFile(path, (await readFile(path, 'utf8')).replace('holdback: much', 'log: {level: debug}'))
+    const text = (await readFile(path, 'utf8')).replace('holdback: much', 'log: {level: debug}')
+    await writeFile(path, '')
+    child.kill('SIGHUP')
+    await says('config.yaml: found nothing in it')
+    await writeFile(path, text)
     child.kill('SIGHUP')
     await says('as SIGHUP wanted; changed: log.level')
     child.kill('SIGTERM')
@@ -82,6 +88,17 @@ describe('the process', () => {
     const { ended, output } = start([...FROM_SOURCE, '--config', await offlineConfig('refesh: 1m')])
     expect(await ended).toEqual([1, null])
     expect(output()).toContain('config.yaml:4:1: refesh: found a key we do not know; did you mean refresh?')
+  })
+
+  it('ends with 1 and says why when what it has to say cannot be written, but not when its reader has enough', async () => {
+    const shell = (line: string) => start(['bash', '-c', line.replace('US', FROM_SOURCE.join(' '))])
+    const full = shell('US config example > /dev/full')
+    expect(await full.ended).toEqual([1, null])
+    expect(full.output()).toBe(
+      'imgapi-mirror: the output could not be written: ENOSPC: no space left on device, write\n',
+    )
+    const read = shell('set -o pipefail; US config example | head -1')
+    expect(await read.ended).toEqual([0, null])
   })
 
   it('ends with 2 when its command line means nothing', async () => {
