@@ -3,7 +3,7 @@ import { MirrorError } from '../errors.js'
 import { formatDigest, strongestDigest } from '../images/digest.js'
 import type { Manifest } from '../images/manifest.js'
 import type { Log } from '../parts/log.js'
-import type { BlobStore } from '../store/blob-store.js'
+import type { BlobStore, ExpectedBlob } from '../store/blob-store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import { FaultMemory } from './fault-memory.js'
@@ -170,4 +170,10 @@ export function keyOfFile(manifest: Manifest, fileIndex: number): string {
   const file = manifest.files[fileIndex]!
   const digest = strongestDigest(file.digests)
   return digest ? `${formatDigest(digest)} ${file.sizeBytes}` : `${manifest.uuid}/${fileIndex} ${file.sizeBytes}`
+}
+
+/** As `keyOfFile` has it, of a file that has a digest; `undefined` of one that has none. */
+export function keyOfExpected({ digests, sizeBytes }: ExpectedBlob): string | undefined {
+  const digest = strongestDigest(digests)
+  return digest && `${formatDigest(digest)} ${sizeBytes}`
 }

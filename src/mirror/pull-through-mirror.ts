@@ -23,7 +23,7 @@ import { ALL_CHANNELS, Channels } from './channels.js'
 import { ConflictPolicies } from './conflict-policies.js'
 import type { MirrorCounters } from './counters.js'
 import type { Flight, Provenance } from './flight.js'
-import { Flights } from './flights.js'
+import { Flights, keyOfExpected } from './flights.js'
 import { Heard } from './heard.js'
 import { Inquiries } from './inquiries.js'
 import { Jobs } from './jobs.js'
@@ -251,6 +251,7 @@ export class PullThroughMirror implements Mirror {
       ...options.keeping,
       pinOf: (manifest) => this.#pins.firstOf(manifest),
       isWanted: (uuid) => this.#prewarming.isWanted(uuid),
+      isWantedFile: (left) => this.#prewarming.isWantedFile(keyOfExpected(left) ?? ''),
       store,
       catalogue,
       underWay: () => [...this.#flights.all()].map(({ manifest }) => manifest),

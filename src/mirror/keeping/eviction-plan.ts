@@ -23,6 +23,8 @@ export interface KeptBlob {
 export interface Leftover {
   readonly sizeBytes: number
   readonly touchedMs: number
+  /** Somebody will go on with it before anyone asks. */
+  readonly isWanted?: boolean
 }
 
 export interface Kept {
@@ -105,10 +107,11 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
     for (const each of [uuid, ...ancestors]) lastUses.set(each, Math.max(lastUsedMs, lastUses.get(each) ?? 0))
   }
   const candidates: Candidate[] = [
-    ...leftovers.map(({ sizeBytes, touchedMs }) => ({
+    ...leftovers.map(({ isWanted = false, sizeBytes, touchedMs }) => ({
       ...NOTHING,
       kind: 'leftover' as const,
       worth: 0,
+      isWanted,
       leftoverBytes: sizeBytes,
       lastUsedMs: touchedMs,
       why: 'a download that was never finished',

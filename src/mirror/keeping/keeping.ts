@@ -4,7 +4,7 @@ import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import { type Clock, systemClock } from '../../parts/clock.js'
 import type { Log } from '../../parts/log.js'
-import type { OpenBlob } from '../../store/blob-store.js'
+import type { ExpectedBlob, OpenBlob } from '../../store/blob-store.js'
 import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
@@ -33,6 +33,8 @@ export interface KeepingOptions extends Omit<KeepingRules, 'pins'> {
   readonly pinOf: (manifest: Manifest) => ImagePin | undefined
   /** As RoomOptions says. */
   readonly isWanted: (uuid: Uuid) => boolean
+  /** As RoomOptions says. */
+  readonly isWantedFile: (left: ExpectedBlob) => boolean
   readonly store: Store
   readonly catalogue: Catalogue
   /** Images whose files are being fetched. */

@@ -25,6 +25,8 @@ export interface RoomOptions {
   readonly pinOf: (manifest: Manifest) => ImagePin | undefined
   /** Whether an image is to be here before anyone asks. */
   readonly isWanted: (uuid: Uuid) => boolean
+  /** Whether a file that is not whole is one of those images'. */
+  readonly isWantedFile: (left: ExpectedBlob) => boolean
   /** Images whose files are being fetched: what they build on is about to be needed. */
   readonly underWay: () => Iterable<Manifest>
   /** Files, by their sha256, that belong together for clients of Docker, whatever images of ours they are in. */
@@ -58,6 +60,14 @@ export interface Awaited {
 }
 
 const NOTHING_AWAITED: Awaited = { sha256s: new Set(), manifests: [] }
+
+/** For whom room is made. */
+interface Arrival {
+  /** What is left of the same file, and is about to be gone on with. */
+  readonly own?: SuspendedBlob | undefined
+  /** It is wanted itself: what is wanted never leaves for one another, or they would be fetched in turns for ever. */
+  readonly isWanted?: boolean
+}
 
 /** Nobody comes back for a download that was left a week ago: whoever wants the file fetches the rest within a day. */
 const LEFTOVER_TTL_MS = 7 * 86_400_000
@@ -161,7 +171,7 @@ export class Room {
     return this.#making.run(async () => {
       const wantedBytes = sizeBytes ?? Math.max(0, await this.#overQuotaBytes(0))
       const departures: Departure[] = []
-      await this.#free(wantedBytes, undefined, departures)
+      await this.#free(wantedBytes, {}, departures)
       return { wantedBytes, departures }
     })
   }
@@ -192,14 +202,14 @@ export class Room {
     })
   }
 
-  /** Removes downloads that nobody has gone on with for a week, and goes back below the quota, as far as that may be. */
+  /** Removes downloads that nobody has gone on with for a week, nor will, and goes back below the quota, as far as that may be. */
   async tidy(): Promise<void> {
     const { clock, log, store } = this.#options
     await this.#making.run(async () => {
-      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS, this.#areAwaited())
+      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS, this.#areAwaitedOrWanted())
       if (freedBytes > 0) log.info({ freedBytes }, 'removed what was left of downloads that nobody went on with')
       const shortBytes = await this.#overQuotaBytes(0)
-      if (shortBytes > 0) await this.#free(shortBytes, undefined)
+      if (shortBytes > 0) await this.#free(shortBytes, {})
     })
   }
 
@@ -225,25 +235,31 @@ export class Room {
   /** A file that is left half done needs only the other half. */
   async #makeRoomFor(expected: ExpectedBlob): Promise<boolean> {
     if (expected.isOpenEnded) return await this.#makeRoom(0)
-    const own = [...this.#options.store.blobs.suspended()].find((left) => isSameFile(left.expected, expected))
-    return await this.#makeRoom(Math.max(0, expected.sizeBytes - (own?.sizeOnDiskBytes ?? 0)), own)
+    const { isWantedFile, store } = this.#options
+    const own = [...store.blobs.suspended()].find((left) => isSameFile(left.expected, expected))
+    const missingBytes = Math.max(0, expected.sizeBytes - (own?.sizeOnDiskBytes ?? 0))
+    return await this.#makeRoom(missingBytes, { own, isWanted: isWantedFile(expected) })
   }
 
-  async #makeRoom(sizeBytes: number, own?: SuspendedBlob): Promise<boolean> {
+  async #makeRoom(sizeBytes: number, arrival: Arrival = {}): Promise<boolean> {
     const shortBytes = await this.#shortBytes(sizeBytes)
     if (shortBytes <= 0) return true
-    const plan = planEviction(this.#takeStock(new Set(), own), shortBytes)
-    const mayFreeBytes = sumOf(plan.map((departure) => departure.sizeBytes))
-    return mayFreeBytes >= shortBytes && (await this.#free(shortBytes, own))
+    const mayFreeBytes = sumOf(this.#planFor(arrival, shortBytes, new Set()).map((departure) => departure.sizeBytes))
+    return mayFreeBytes >= shortBytes && (await this.#free(shortBytes, arrival))
+  }
+
+  #planFor({ isWanted = false, own }: Arrival, bytes: number, busy: ReadonlySet<Uuid | string>): readonly Departure[] {
+    const plan = planEviction(this.#takeStock(busy, own), bytes)
+    return isWanted ? plan.filter((departure) => !departure.isWanted) : plan
   }
 
   /** Whether so much was freed. What turns out to be in use stays, and the next in the line goes in its place. */
-  async #free(wantedBytes: number, own: SuspendedBlob | undefined, left: Departure[] = []): Promise<boolean> {
+  async #free(wantedBytes: number, arrival: Arrival, left: Departure[] = []): Promise<boolean> {
     const busy = new Set<Uuid | string>()
     let missingBytes = wantedBytes
     // Planned anew after each, as the world goes on meanwhile. Every round frees something, or knows one more that is busy.
     while (missingBytes > 0) {
-      const plan = planEviction(this.#takeStock(busy, own), missingBytes)
+      const plan = this.#planFor(arrival, missingBytes, busy)
       const first = plan.findIndex(({ sizeBytes }) => sizeBytes > 0)
       if (first < 0) return false
       for (const departure of plan.slice(0, first + 1)) {
@@ -258,9 +274,11 @@ export class Room {
 
   async #letGo(departure: Departure): Promise<boolean> {
     const { counters, log, record, store } = this.#options
-    const { kind, uuid, sha256s, sizeBytes, lastUsedMs, why } = departure
+    const { isWanted, kind, uuid, sha256s, sizeBytes, lastUsedMs, why } = departure
     try {
-      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1, this.#areAwaited())
+      // Those that are wanted leave after all others, so that none that is not is left by then.
+      const staying = isWanted ? this.#areAwaited() : this.#areAwaitedOrWanted()
+      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1, staying)
       else if (!(await this.#letGoOfImage(uuid, sha256s))) return false
     } catch (error) {
       log.error({ uuid, sha256s, err: error }, 'what was to make room could not be let go of')
@@ -365,13 +383,22 @@ export class Room {
     const isAwaited = this.#areAwaited()
     const left = [...this.#options.store.blobs.suspended()]
       .filter(({ expected }) => !isAwaited(expected))
-      .map(({ sizeOnDiskBytes, touchedMs }) => ({ sizeBytes: sizeOnDiskBytes, touchedMs }))
+      .map(({ expected, sizeOnDiskBytes, touchedMs }) => ({
+        sizeBytes: sizeOnDiskBytes,
+        touchedMs,
+        isWanted: this.#options.isWantedFile(expected),
+      }))
     return own ? left.filter(({ touchedMs }) => touchedMs < own.touchedMs) : left
   }
 
   #areAwaited(): (left: ExpectedBlob) => boolean {
     const { sha256s } = this.#awaited()
     return ({ digests }) => digests.some(({ algorithm, hex }) => algorithm === 'sha256' && sha256s.has(hex))
+  }
+
+  #areAwaitedOrWanted(): (left: ExpectedBlob) => boolean {
+    const isAwaited = this.#areAwaited()
+    return (left) => isAwaited(left) || this.#options.isWantedFile(left)
   }
 
   /** Takes out of `unknown` what is a file of some image. */

@@ -6,6 +6,7 @@ import type { Log } from '../../parts/log.js'
 import { isOpenAt, nextOpeningMs, openingHours } from '../../parts/opening-hours.js'
 import type { PrewarmStore } from '../../store/prewarm-store.js'
 import type { MirrorCounters } from '../counters.js'
+import { keyOfFile } from '../flights.js'
 import type { Job, JobProgress, Jobs } from '../jobs.js'
 import type { FilePull } from '../pull-file.js'
 import { BudgetAccount } from './budget-account.js'
@@ -94,6 +95,8 @@ export class Prewarming {
   #standing: Standing | undefined
   #standingMs = Number.NEGATIVE_INFINITY
   #wanted: ReadonlySet<Uuid> = new Set()
+  /** By key, of those images. */
+  #wantedFiles: ReadonlySet<string> = new Set()
   #run: Run | undefined
   #sleep: AbortController | undefined
   #rounds: Promise<void> | undefined
@@ -162,6 +165,11 @@ export class Prewarming {
   /** Whether an image is to be here, for itself or for what builds on it, and there is room for it. */
   isWanted(uuid: Uuid): boolean {
     return this.#wanted.has(uuid)
+  }
+
+  /** Whether a file is one of those images'. @param key as `keyOfFile` has it. */
+  isWantedFile(key: string): boolean {
+    return this.#wantedFiles.has(key)
   }
 
   account({ name }: PrewarmPolicy): BudgetAccount {
@@ -338,6 +346,7 @@ export class Prewarming {
     if (this.#policies.length === 0) {
       this.#standing = undefined
       this.#wanted = new Set()
+      this.#wantedFiles = new Set()
       return undefined
     }
     const survey = await this.#survey()
@@ -350,11 +359,9 @@ export class Prewarming {
     this.#standing = { survey, plan }
     this.#standingMs = this.#options.clock.steadyMs()
     const images = survey.goals.flatMap((goal) => goal.images)
-    this.#wanted = new Set(
-      plan.images.flatMap(({ outcome }, place) =>
-        outcome === 'no room' ? [] : images[place]!.files.map(({ manifest }) => manifest.uuid),
-      ),
-    )
+    const files = plan.images.flatMap(({ outcome }, place) => (outcome === 'no room' ? [] : images[place]!.files))
+    this.#wanted = new Set(files.map(({ manifest }) => manifest.uuid))
+    this.#wantedFiles = new Set(files.map(({ fileIndex, manifest }) => keyOfFile(manifest, fileIndex)))
   }
 
   /** The file to fetch now, and for whom: of what fits, and did not fail just now. */
@@ -389,7 +396,7 @@ export class Prewarming {
     return failure !== undefined && nowMs < failure.retryMs
   }
 
-  /** Ends when the file is here, has failed, or may not go on: its window is over, or its budget spent. */
+  /** Ends when the file is here, has failed, or may not go on: its window is over, its budget spent, or it is another's turn. */
   async #fetch(
     { fileIndex, key, manifest, missingBytes, offeredBy, sizeBytes }: SurveyedFile,
     policy: PrewarmPolicy,
@@ -405,8 +412,8 @@ export class Prewarming {
     const item = fileIndex === 0 ? manifest.uuid : `${manifest.uuid}/${fileIndex}`
     const ending = new AbortController()
     const over = new AbortController()
-    void this.#whenClosed(policy, over.signal).then(
-      () => ending.abort(new Interrupted('its window is over')),
+    void this.#whenItsTurnIsOver(policy, over.signal).then(
+      (reason) => ending.abort(reason),
       () => {},
     )
     let hereBytes = sizeBytes - missingBytes
@@ -453,13 +460,25 @@ export class Prewarming {
     await this.#saveOrWarn()
   }
 
-  /** Resolves when the policy may not go on. Somebody may set the clock: it is looked at again and again. */
-  async #whenClosed(policy: PrewarmPolicy, signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when the policy may not go on, or one with an earlier turn may: that would have to wait for hours behind a large
+   * file, though the plan says otherwise. Somebody may set the clock: it is looked at again and again.
+   */
+  async #whenItsTurnIsOver({ name }: PrewarmPolicy, signal: AbortSignal): Promise<Interrupted> {
     const { clock } = this.#options
-    // After a change of the configuration it may be another one of that name, or none.
-    const current = () => this.#policies.find(({ name }) => name === policy.name)
-    for (let now = current(); now && this.#isOpen(now, clock.wallMs()); now = current())
-      await clock.pause(1_000, signal)
+    const mayFetch = (policy: PrewarmPolicy, nowMs: number) =>
+      this.#isOpen(policy, nowMs) && this.account(policy).leftBytes(policy, nowMs) > 0
+    for (let before: readonly string[] | undefined; ; await clock.pause(1_000, signal)) {
+      const nowMs = clock.wallMs()
+      // After a change of the configuration it may be another one of that name, or none.
+      const place = this.#policies.findIndex((policy) => policy.name === name)
+      if (place < 0 || !this.#isOpen(this.#policies[place]!, nowMs)) return new Interrupted('its window is over')
+      const ahead = this.#policies.slice(0, place).filter((policy) => mayFetch(policy, nowMs))
+      const names = ahead.map((policy) => policy.name)
+      const opened = before && names.find((each) => !before!.includes(each))
+      if (opened !== undefined) return new Interrupted(`it is the turn of ${opened}`)
+      before = names
+    }
   }
 
   #leaveAlone(key: string, error: MirrorError): void {

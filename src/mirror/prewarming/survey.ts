@@ -1,11 +1,10 @@
 import { ancestryOf } from '../../images/ancestry.js'
-import { formatDigest, strongestDigest } from '../../images/digest.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
-import type { BlobRef, ExpectedBlob } from '../../store/blob-store.js'
+import type { BlobRef } from '../../store/blob-store.js'
 import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
-import { type Flights, keyOfFile } from '../flights.js'
+import { type Flights, keyOfExpected, keyOfFile } from '../flights.js'
 import type { Room } from '../keeping/room.js'
 import type { Goal, PlanQuestion, WantedFile, WantedImage } from './plan.js'
 import type { FetchTerms, Lines } from './schedule.js'
@@ -130,10 +129,4 @@ export class Surveyor {
     for (const flight of flights.all()) begun.set(keyOfFile(flight.manifest, flight.fileIndex), flight.receivedBytes)
     return begun
   }
-}
-
-/** As `keyOfFile` has it, of a file that has a digest. */
-function keyOfExpected({ digests, sizeBytes }: ExpectedBlob): string | undefined {
-  const digest = strongestDigest(digests)
-  return digest && `${formatDigest(digest)} ${sizeBytes}`
 }

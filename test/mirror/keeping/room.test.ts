@@ -16,10 +16,13 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
   const quota = { bytes: quotaBytes }
   const underWay: Manifest[] = []
   const dockerImages: string[][] = []
+  /** Images by uuid, and files by size. */
+  const wanted = new Set<Uuid | number>()
   const { clock, counters, log } = rig
   const makeRoom = () =>
     new Room({
-      isWanted: () => false,
+      isWanted: (uuid) => wanted.has(uuid),
+      isWantedFile: ({ sizeBytes }) => wanted.has(sizeBytes),
       record: recordNothing,
       store: rig.store,
       catalogue: rig.catalogue,
@@ -35,7 +38,7 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
       log,
     })
   const here = (...made: Made[]) => made.map((each) => rig.isHere(each))
-  return Object.assign(rig, { quota, underWay, dockerImages, makeRoom, room: makeRoom(), here })
+  return Object.assign(rig, { quota, underWay, dockerImages, wanted, makeRoom, room: makeRoom(), here })
 }
 
 const expected = (sizeBytes: number) => expectedOf(randomBytes(sizeBytes), 'sha1')
@@ -195,6 +198,44 @@ describe('room', () => {
     await rig.room.tidy()
     expect([...rig.store.blobs.suspended()]).toEqual([])
     expect(rig.here(a, b)).toEqual([false, true])
+  })
+
+  it('is made for a client of what is wanted too, when nothing else is left, but never for one another of the wanted', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const [a, b, c] = [await rig.keep(1), await rig.keep(2), await rig.keep(3)]
+    rig.wanted.add(a.uuid).add(b.uuid).add(150 * KIB)
+    expect(await refusal(rig.room.receive(expected(150 * KIB)))).toBe('STORE_FULL')
+    expect(rig.here(a, b, c)).toEqual([true, true, true])
+    await (await rig.room.receive(expected(100 * KIB))).close()
+    expect(rig.here(a, b, c)).toEqual([true, true, false])
+    await (await rig.room.receive(expected(250 * KIB))).close()
+    expect(rig.here(a, b)).toEqual([false, false])
+  })
+
+  it('is made of unfinished downloads that are wanted last of all, and a week does not make them less so', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB })
+    const begin = async (sizeBytes: number) => {
+      const partial = await rig.room.receive(expected(sizeBytes))
+      await partial.append(randomBytes(60 * KIB))
+      await partial.suspend()
+    }
+    await begin(101 * KIB)
+    rig.wanted.add(101 * KIB)
+    await begin(102 * KIB)
+    const a = await rig.keep(1)
+    expect(rig.room.whatWouldLeave(220 * KIB).map(({ isWanted, kind }) => [kind, isWanted])).toEqual([
+      ['leftover', false],
+      ['image', false],
+      ['leftover', true],
+    ])
+    const left = () => [...rig.store.blobs.suspended()].map(({ expected: { sizeBytes } }) => sizeBytes / KIB)
+    expect(await rig.room.makeRoom(130 * KIB)).toBe(true)
+    expect({ left: left(), a: rig.here(a) }).toEqual({ left: [101], a: [true] })
+    await rig.clock.advance(8 * DAY_MS)
+    await rig.room.tidy()
+    expect(left()).toEqual([101])
+    expect(await rig.room.makeRoom(299 * KIB)).toBe(true)
+    expect(left()).toEqual([])
   })
 
   it('is never made of what is awaited from a medium: parts of files however old, whole files, and what they build on', async () => {
