@@ -3,7 +3,7 @@ import type { PlanAnswer, PlannedImageAnswer } from '../mirror/operations/prewar
 import { formatMinute, formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
 import { type CommandSurroundings, FAILED } from './command.js'
-import { countOf } from './facts.js'
+import { countOf, fitText } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { printable } from './printable.js'
 import { readCount, readFilters } from './read-arguments.js'
@@ -67,7 +67,9 @@ export function registerPlan(program: Command, surroundings: CommandSurroundings
       if (shown.length > 0) printTable(shown, COLUMNS, options, surroundings)
       if (!options.H) surroundings.write(describe(answer))
     }
-    for (const warning of answer.warnings) surroundings.complain(`imgapi-mirror: ${printable(warning)}\n`)
+    const columns = surroundings.terminal?.columns()
+    for (const warning of answer.warnings)
+      surroundings.complain(`${fitText(`imgapi-mirror: ${printable(warning)}`, columns)}\n`)
     if (answer.policies.some(({ isKept }) => !isKept)) surroundings.exitWith(FAILED)
   })
 }

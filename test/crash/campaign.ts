@@ -35,14 +35,14 @@ export function seeded(seed: number): () => number {
   }
 }
 
-function bytesFrom(random: () => number, length: number): Buffer {
+export function bytesFrom(random: () => number, length: number): Buffer {
   const bytes = Buffer.allocUnsafe(length)
   for (let index = 0; index < length; index += 4)
     bytes.writeUInt32LE((random() * 2 ** 32) >>> 0, Math.min(index, length - 4))
   return bytes
 }
 
-function uuidFrom(random: () => number): string {
+export function uuidFrom(random: () => number): string {
   const hex = bytesFrom(random, 16).toString('hex')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
@@ -192,7 +192,7 @@ async function checkListed(directory: string, files: Readonly<Record<string, Buf
   await mirror.stop()
 }
 
-async function checkStore(directory: string): Promise<void> {
+export async function checkStore(directory: string): Promise<void> {
   await checkNames(directory)
   await checkLedger(directory)
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { everythingCampaign, resumeCampaign } from './campaign.js'
+import { prewarmCampaign } from './prewarm-campaign.js'
 
 const seed = Math.floor(Math.random() * 2 ** 31)
 
@@ -13,5 +14,12 @@ describe(`a mirror killed at random moments (seed ${seed})`, () => {
   it('never has a wrong name in its store, and serves everything in the end', { timeout: 300_000 }, async () => {
     const { complete } = await everythingCampaign(20, seed)
     expect(complete).toBeGreaterThan(0)
+  })
+
+  it('comes nearer to what is wanted before anyone asks, and fetches no byte again beyond one chunk', {
+    timeout: 120_000,
+  }, async () => {
+    const { mostSentAgain } = await prewarmCampaign(6, seed)
+    expect(mostSentAgain).toBeLessThanOrEqual(1024 * 1024)
   })
 })

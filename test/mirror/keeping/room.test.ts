@@ -203,7 +203,10 @@ describe('room', () => {
   it('is made for a client of what is wanted too, when nothing else is left, but never for one another of the wanted', async () => {
     const rig = await makeRig({ quotaBytes: 300 * KIB })
     const [a, b, c] = [await rig.keep(1), await rig.keep(2), await rig.keep(3)]
-    rig.wanted.add(a.uuid).add(b.uuid).add(150 * KIB)
+    rig.wanted
+      .add(a.uuid)
+      .add(b.uuid)
+      .add(150 * KIB)
     expect(await refusal(rig.room.receive(expected(150 * KIB)))).toBe('STORE_FULL')
     expect(rig.here(a, b, c)).toEqual([true, true, true])
     await (await rig.room.receive(expected(100 * KIB))).close()

@@ -86,7 +86,10 @@ it('does what the plan says, when it says so', async () => {
     start: '2026-03-28T12:00:00Z',
     policies: [
       policy('nightly', { hours: night, budget: { bytes: 3 * GB, renewal: night } }),
-      policy('early', { hours: hours('UTC', 'Sun 05:00-06:00', '20:50-21:10'), deadline: hours('UTC', 'Mon 07:00-08:00') }),
+      policy('early', {
+        hours: hours('UTC', 'Sun 05:00-06:00', '20:50-21:10'),
+        deadline: hours('UTC', 'Mon 07:00-08:00'),
+      }),
     ],
     sizes: { 1: 0.9 * GB, 2: 2.8 * GB, 3: 1.5 * GB, 4: 0.7 * GB },
     wanted: { nightly: [[1, 2], [4]], early: [[1, 3], [2]] },
