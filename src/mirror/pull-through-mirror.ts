@@ -318,6 +318,7 @@ export class PullThroughMirror implements Mirror {
       },
       find: (uuid, signal) => this.#find(uuid, signal),
       pull: (pull) => pullFile(pull, this.#pullWays),
+      held: (manifest) => this.#pullWays.held(manifest),
       hasRoom: (sizeBytes) => this.#keeping.room.fitsBesideTheWanted(sizeBytes),
       clock: systemClock,
     })

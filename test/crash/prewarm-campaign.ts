@@ -62,7 +62,9 @@ export async function prewarmCampaign(rounds: number, seed: number): Promise<Cam
     for (const uuid of uuids) {
       const outcome = await download(offline.url, uuid)
       if (outcome.kind !== 'complete' || !outcome.bytes.equals(files[uuid]!))
-        throw new Error(`seed ${seed}: image ${uuid} was not fetched before anyone asked`)
+        throw new Error(
+          `seed ${seed}: image ${uuid} was not here when nobody could be asked (${outcome.kind}, ${outcome.status})`,
+        )
     }
     if ((await offline.stop()) !== 0) throw new Error(`seed ${seed}: the mirror did not end well`)
     await checkStore(directory)

@@ -26,6 +26,8 @@ export interface PrewarmingOptions {
   /** Asks upstreams for an image that nobody has told us of. */
   readonly find: (uuid: Uuid, signal: AbortSignal) => Promise<Manifest | undefined>
   readonly pull: (pull: FilePull) => Promise<void>
+  /** Resolves when an image whose files are all here is written down as held, if it is to be. */
+  readonly held: (manifest: Manifest) => Promise<void>
   /** Whether so many bytes more fit without anything leaving that is wanted. */
   readonly hasRoom: (sizeBytes: number) => Promise<boolean>
   readonly counters: Pick<MirrorCounters, 'prewarmed'>
@@ -86,6 +88,8 @@ export class Prewarming {
   readonly #options: PrewarmingOptions
   readonly #abort = new AbortController()
   readonly #accounts = new Map<string, BudgetAccount>()
+  /** Images that were seen with all of their files, and written down as held. */
+  readonly #complete = new Set<Uuid>()
   /** By key of the file: what failed, and when it is tried again. */
   readonly #failures = new Map<string, { readonly count: number; readonly retryMs: number }>()
   /** By name, of policies whose run was cancelled: they wait until then. */
@@ -351,7 +355,24 @@ export class Prewarming {
     }
     const survey = await this.#survey()
     this.#takeStandingOf(survey)
+    await this.#writeDown(survey)
     return survey
+  }
+
+  /**
+   * A crash may come between the last byte of an image and its record, and a file may have come for another image that has
+   * the same: without a record, nothing is served while no upstream can be asked.
+   */
+  async #writeDown({ goals }: Survey): Promise<void> {
+    const files = goals.flatMap(({ images }) => images.flatMap((image) => image.files))
+    const incomplete = new Set(files.flatMap(({ manifest, missingBytes }) => (missingBytes > 0 ? [manifest.uuid] : [])))
+    for (const { manifest } of files) {
+      const { uuid } = manifest
+      if (incomplete.has(uuid)) this.#complete.delete(uuid)
+      if (incomplete.has(uuid) || this.#complete.has(uuid)) continue
+      this.#complete.add(uuid)
+      await this.#options.held(manifest)
+    }
   }
 
   #takeStandingOf(survey: Survey): void {

@@ -19,16 +19,18 @@ interface Wish {
   readonly version?: string
   readonly origin?: number
   readonly sizeBytes?: number
+  readonly bytes?: Buffer
 }
 
 async function upstreamWith(images: Readonly<Record<number, Wish>>, broken: readonly number[] = []) {
   const asked: string[] = []
   const server = await startSdcImgapi({
-    images: Object.entries(images).map(([number, { origin, sizeBytes = 64 * KIB, ...rest }]) =>
-      makeImage(
-        { uuid: uuid(Number(number)), name: 'base', ...rest, ...(origin !== undefined && { origin: uuid(origin) }) },
-        randomBytes(sizeBytes),
-      ),
+    images: Object.entries(images).map(
+      ([number, { origin, sizeBytes = 64 * KIB, bytes = randomBytes(sizeBytes), ...rest }]) =>
+        makeImage(
+          { uuid: uuid(Number(number)), name: 'base', ...rest, ...(origin !== undefined && { origin: uuid(origin) }) },
+          bytes,
+        ),
     ),
     intercept: (request, response) => {
       const [, file] = /^\/images\/([^/]+)\/file/.exec(request.url ?? '') ?? []
@@ -81,6 +83,17 @@ it('fetches what is wanted before anyone asks, base first, and says so in the le
   const { items } = await call<{ items: { kind: string; facts: { wantedBy?: string } }[] }>(mirror, '/api/audit/log')
   const pulled = items.filter(({ kind }) => kind === 'pulled')
   expect(pulled.map(({ facts }) => facts.wantedBy)).toEqual(['prewarm:nightly', 'prewarm:nightly', 'prewarm:nightly'])
+})
+
+it('fetches a file that two images have once, and holds both of them', async () => {
+  const bytes = randomBytes(64 * KIB)
+  const { url, asked } = await upstreamWith({ 1: { bytes }, 2: { bytes } })
+  const mirror = await startMirror({
+    upstreams: [{ name: 'far', url }],
+    prewarm: [{ name: 'all', match: ['name=base'] }],
+  })
+  await until(async () => (await mirror.status()).imagesHeld === 2)
+  expect(asked).toHaveLength(1)
 })
 
 it('tries what fails later, and lets it hinder nobody', async () => {

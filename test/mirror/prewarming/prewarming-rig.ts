@@ -139,6 +139,7 @@ export class PrewarmingRig {
       refresh: async () => {},
       find: async () => undefined,
       pull: (pull) => this.#pull(pull),
+      held: async () => {},
       hasRoom: async () => true,
       counters: { prewarmed: () => {} },
     })
