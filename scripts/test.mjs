@@ -25,6 +25,7 @@ const PROGRAMS = {
   'systemd-analyze': 'systemd',
   xmllint: 'libxml2-utils',
   shellcheck: 'shellcheck',
+  rsync: 'rsync',
 }
 
 /** What all tests together may leave lying about at one moment. */

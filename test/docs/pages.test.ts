@@ -43,6 +43,7 @@ const FILES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 const ELSEWHERE: Readonly<Record<string, number>> = {
   'README.md': 3,
   'docs/audit.md': 1,
+  'docs/backup.md': 3,
   'docs/bundle-format.md': 1,
   'docs/deploying.md': 2,
   'docs/docker.md': 1,
