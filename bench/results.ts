@@ -30,13 +30,13 @@ function formatTable({ columns, rows }: Table): string {
 
 const HEADING = /^## (\d+)\. /m
 
-/** What was not asked this time stays as it was. */
-export function writeResults(file: string, head: string, sections: ReadonlyMap<number, string>): void {
+/** Puts in what one question found; what the others have found stays as it was. */
+export function writeResults(file: string, head: string, number: number, section: string): void {
   const before = existsSync(file) ? readFileSync(file, 'utf8').split(/^(?=## \d+\. )/m) : []
   const kept = before.flatMap((text): [number, string][] => {
     const number = HEADING.exec(text)?.[1]
     return number === undefined ? [] : [[Number(number), text.trim()]]
   })
-  const all = [...new Map([...kept, ...sections])].sort(([left], [right]) => left - right)
+  const all = [...new Map([...kept, [number, section] as const])].sort(([left], [right]) => left - right)
   writeFileSync(file, `${[head, ...all.map(([, text]) => text)].join('\n\n')}\n`)
 }

@@ -45,8 +45,14 @@ const settings = {
 
 if (!prepare()) process.exit(1)
 
+const machine = describeMachine(values.directory)
+const head = [
+  '# What was measured',
+  'Written by `npm run bench`; [README.md](README.md) says how to read it. Medians, and in brackets the least and the most of all rounds.',
+  machine.map((line) => `- ${line}`).join('\n'),
+].join('\n\n')
+
 const files = (await readdir(join(here, 'questions'))).filter((file) => /^\d+-.*\.ts$/.test(file)).sort()
-const sections = new Map<number, string>()
 let isAllRight = true
 for (const file of files) {
   const number = Number.parseInt(file, 10)
@@ -64,20 +70,11 @@ for (const file of files) {
     `${new Date().toISOString().slice(0, 10)}, ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ${seconds} s; load before it ${load}. Again: npm run bench -- --only ${number}`,
   )
   console.log(`\n${section}`)
-  sections.set(number, section)
+  if (!isQuick) writeResults(join(here, 'RESULTS.md'), head, number, section)
   isAllRight &&= result.checks.every(({ isRight }) => isRight)
 }
 
-const machine = describeMachine(values.directory)
 console.log(`\n${machine.join('\n')}`)
-if (!isQuick) {
-  const head = [
-    '# What was measured',
-    'Written by `npm run bench`; [README.md](README.md) says how to read it. Medians, and in brackets the least and the most of all rounds.',
-    machine.map((line) => `- ${line}`).join('\n'),
-  ].join('\n\n')
-  writeResults(join(here, 'RESULTS.md'), head, sections)
-}
 console.log(isAllRight ? '\nall that must be right is right' : '\nSOMETHING IS WRONG: see above')
 process.exit(isAllRight ? 0 : 1)
 

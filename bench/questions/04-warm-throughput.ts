@@ -3,12 +3,14 @@ import { inTurns, median, ratios, rounded, spread } from '../figures.js'
 import { readAll } from '../load/readers.js'
 import type { Bench, Result } from '../question.js'
 import { startMirror } from '../servers/mirror.js'
-import { startNginx } from '../servers/nginx.js'
+import { type BenchedNginx, startNginx } from '../servers/nginx.js'
 import { startOrigin } from '../servers/origin.js'
 import type { ServerProcess } from '../servers/server-process.js'
 
 export const question = 'How fast is a kept file, for one reader and for many?'
-export const wish = 'at least 0.9 of nginx serving the same file'
+export const wish = 'at least 0.9 of nginx serving the same file; 1.0 with nginx in front'
+
+const [OURS, NGINX, FRONT] = ['imgapi-mirror', 'nginx', 'nginx before imgapi-mirror'] as const
 
 interface Crowd {
   readonly readers: number
@@ -34,15 +36,23 @@ export async function run(bench: Bench): Promise<Result> {
   const origin = bench.use(await startOrigin(join(directory, 'origin'), { count: 1, sizeBytes }))
   const image = origin.images[0]!
   const mirror = bench.use(
-    await startMirror(join(directory, 'mirror'), { upstreams: [{ name: 'origin', url: origin.url }] }),
+    await startMirror(join(directory, 'mirror'), {
+      upstreams: [{ name: 'origin', url: origin.url }],
+      // For those who say that they can; others get bytes.
+      accelRedirect: '/held/',
+      trustedProxies: ['127.0.0.1'],
+    }),
   )
   const nginx = bench.use(await startNginx(join(directory, 'nginx'), `root ${join(directory, 'origin', 'root')};`))
-  // Warm means kept, and in the page cache.
-  const warm = [mirror, nginx].map(({ url }) => readAll(url + image.filePath, { file: image.file }))
+  const front = bench.use(await startFront(join(directory, 'front'), mirror.url, join(directory, 'mirror', 'data')))
+  // Warm means kept, and in the page cache; nginx in front sends what is held already.
+  await readAll(mirror.url + image.filePath)
+  const warm = [mirror, nginx, front].map(({ url }) => readAll(url + image.filePath, { file: image.file }))
   const isSame = (await Promise.all(warm)).every(({ corrupt, failed }) => corrupt === 0 && failed === 0)
 
   const rows: string[][] = []
   const found: number[] = []
+  const foundInFront: number[] = []
   const all: Reading[] = []
   for (const { readers, times } of CROWDS) {
     const read = async (url: string, server: ServerProcess): Promise<Reading> => {
@@ -51,24 +61,32 @@ export async function run(bench: Bench): Promise<Result> {
       const cpuSeconds = (await server.cpuSeconds()) - before
       return { bytesPerSecond: bytes / seconds, cpuSecondsPerGb: (cpuSeconds / bytes) * 1e9, isRight: failed === 0 }
     }
-    const { ours, nginxs } = await inTurns(bench, {
-      ours: () => read(mirror.url, mirror.process),
-      nginxs: () => read(nginx.url, nginx.process),
+    const readings: Record<string, Reading[]> = await inTurns(bench, {
+      [OURS]: () => read(mirror.url, mirror.process),
+      [NGINX]: () => read(nginx.url, nginx.process),
+      [FRONT]: () => read(front.url, front.process),
     })
     const speeds = (readings: readonly Reading[]) => readings.map(({ bytesPerSecond }) => bytesPerSecond / 1e6)
     const costs = (readings: readonly Reading[]) => readings.map(({ cpuSecondsPerGb }) => cpuSecondsPerGb)
-    const share = ratios(speeds(ours), speeds(nginxs))
-    rows.push(
-      ['imgapi-mirror', String(readers), spread(speeds(ours)), spread(share), spread(costs(ours))],
-      ['nginx', String(readers), spread(speeds(nginxs)), '1', spread(costs(nginxs))],
-    )
-    found.push(median(share))
-    all.push(...ours)
+    const shareOf = (name: string) => ratios(speeds(readings[name]!), speeds(readings[NGINX]!))
+    for (const [name, each] of Object.entries(readings)) {
+      rows.push([name, String(readers), spread(speeds(each)), spread(shareOf(name)), spread(costs(each))])
+    }
+    found.push(median(shareOf(OURS)))
+    foundInFront.push(median(shareOf(FRONT)))
+    all.push(...readings[OURS]!, ...readings[FRONT]!)
   }
-  const least = Math.min(...found)
   return {
     tables: [{ columns: ['server', 'readers', 'MB/s', 'by nginx', 'CPU s per GB'], rows }],
-    verdicts: [{ wish, found: `${rounded(least)} at least (${found.map(rounded).join(', ')})`, isMet: least >= 0.9 }],
+    verdicts: [
+      { wish: 'at least 0.9 of nginx', found: found.map(rounded).join(', '), isMet: Math.min(...found) >= 0.9 },
+      {
+        wish: 'as fast as nginx, with nginx in front (X-Accel-Redirect)',
+        found: foundInFront.map(rounded).join(', '),
+        // Of two that do the same, one is a little slower.
+        isMet: Math.min(...foundInFront) >= 0.97,
+      },
+    ],
     checks: [
       { what: 'what is warm is the very file', isRight: isSame },
       { what: 'every reader of the mirror got the whole file', isRight: all.every(({ isRight }) => isRight) },
@@ -77,4 +95,13 @@ export async function run(bench: Bench): Promise<Result> {
       `A file of ${sizeBytes / 2 ** 20} MiB, in the page cache. Clients take part of the same processors, most of one core. nginx has the kernel copy from file to socket (sendfile); Node cannot, and copies through memory.`,
     ],
   }
+}
+
+/** nginx before the mirror, which sends what is held itself, as deploy/nginx has it. */
+async function startFront(directory: string, mirrorUrl: string, data: string): Promise<BenchedNginx> {
+  return await startNginx(
+    directory,
+    `location / { proxy_pass ${mirrorUrl}; proxy_set_header X-Sendfile-Type X-Accel-Redirect; }
+     location /held/ { internal; alias ${join(data, 'blobs')}/; sendfile_max_chunk 1m; }`,
+  )
 }

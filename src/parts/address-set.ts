@@ -11,10 +11,13 @@ export function isNetwork(text: string): boolean {
 export class AddressSet {
   readonly #list = new BlockList()
   readonly #hasUnix: boolean
+  readonly #isEmpty: boolean
 
   /** @param networks each as `isNetwork` allows; others are left out. */
   constructor(networks: readonly string[]) {
     this.#hasUnix = networks.includes('unix')
+    // Looking into a list costs, even into an empty one, and this is asked for every request.
+    this.#isEmpty = networks.length === 0
     for (const network of networks) {
       const parsed = parse(network)
       if (parsed) this.#list.addSubnet(parsed.address, parsed.bits, parsed.family)
@@ -23,6 +26,7 @@ export class AddressSet {
 
   /** @param address as a socket tells it; `undefined` for one that is no network socket. IPv4 may be written as IPv6. */
   has(address: string | undefined): boolean {
+    if (this.#isEmpty) return false
     if (address === undefined) return this.#hasUnix
     const family = isIP(address)
     return family !== 0 && this.#list.check(address, family === 4 ? 'ipv4' : 'ipv6')

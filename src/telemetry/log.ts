@@ -2,6 +2,7 @@ import { type Logger, pino, stdSerializers } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 import { isMirrorError, type MirrorError } from '../errors.js'
 import type { Log } from '../parts/log.js'
+import { hideSecrets } from './hide-secrets.js'
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
@@ -16,9 +17,6 @@ export interface LogOptions {
 export interface ProcessLog extends Log {
   setLevel(level: LogOptions['level']): void
 }
-
-/** Facts whose names promise a secret; none of our own do, but those of an error from a library might. */
-const SECRET_NAMES = ['password', 'passphrase', 'secret', 'token', 'key', 'authorization', 'Authorization', 'cookie']
 
 /**
  * Credentials inside of texts: in a url, or a header that found its way into a message. The last line of defence, so it
@@ -47,9 +45,9 @@ export function makeLog({ level, format, isTerminal, write }: LogOptions): Proce
       level: 'debug',
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
+      // Ours have been told by then (see tellable); pino's own would take what was told of them for an error.
+      serializers: { err: (told) => told },
       formatters: { level: (label) => ({ level: label }) },
-      serializers: Object.fromEntries(ERROR_NAMES.map((name) => [name, serializeError])),
-      redact: { paths: SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '(secret)' },
     },
     destination,
   )
@@ -78,15 +76,23 @@ interface Threshold {
 
 function asLog(logger: Logger, threshold: Threshold): Log {
   const writer = (level: LogOptions['level']) => (facts: object, message: string) => {
-    if (LEVELS.indexOf(level) >= LEVELS.indexOf(threshold.level)) logger[level](facts, message)
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(threshold.level)) logger[level](tellable(facts), message)
   }
   return {
     debug: writer('debug'),
     info: writer('info'),
     warn: writer('warn'),
     error: writer('error'),
-    with: (facts) => asLog(logger.child(facts), threshold),
+    with: (facts) => asLog(logger.child(tellable(facts)), threshold),
   }
+}
+
+/** The facts as they are written: errors told, and nothing secret. Copied only where that changes something. */
+function tellable(facts: object): object {
+  const names = ERROR_NAMES.filter((name) => name in facts)
+  if (names.length === 0) return hideSecrets(facts)
+  const told = names.map((name) => [name, serializeError((facts as Record<string, unknown>)[name])])
+  return hideSecrets({ ...facts, ...Object.fromEntries(told) })
 }
 
 function serializeError(value: unknown): unknown {

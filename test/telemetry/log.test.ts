@@ -79,9 +79,30 @@ describe('the log', () => {
     expect(isJson).toEqual([false, true, false, true])
   })
 
+  it('does not give away credentials that were handed down', () => {
+    const { log, lines } = listen()
+    log.with({ upstream: { secret: 'geheim', name: 'a' } }).info({}, 'asked')
+    expect(lines.join('')).toContain('"upstream":{"secret":"(secret)","name":"a"}')
+  })
+
+  it('shows everything else of what carries credentials', () => {
+    const { log, facts } = listen()
+    log.info({ upstreams: [{ name: 'a' }, { name: 'b', cookie: 'geheim' }], count: 2 }, 'asked')
+    expect(facts()).toMatchObject([{ upstreams: [{ name: 'a' }, { name: 'b', cookie: '(secret)' }], count: 2 }])
+  })
+
+  it('leaves the facts themselves as they are', () => {
+    const facts = { token: 'geheim', inside: { key: 'geheim' }, error: new Error('failed') }
+    listen().log.info(facts, 'asked')
+    expect(facts).toEqual({ token: 'geheim', inside: { key: 'geheim' }, error: new Error('failed') })
+  })
+
   it.each([
     ['a fact called so', { password: 'geheim' }],
     ['a fact inside of another', { upstream: { headers: { authorization: 'geheim' } } }],
+    ['what an error carries', { error: Object.assign(new Error('failed'), { options: { token: 'geheim' } }) }],
+    ['an error called otherwise', { first: Object.assign(new Error('failed'), { password: 'geheim' }) }],
+    ['one of several', { upstreams: [{ name: 'a' }, { cookie: 'geheim' }] }],
     ['a url', { url: 'https://me:geheim@images.example.com/images' }],
     ['the message of an error', { error: new Error('GET http://me:geheim@a failed') }],
     ['a header in a text', { sent: 'authorization: Basic geheim' }],
