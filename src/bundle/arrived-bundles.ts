@@ -193,7 +193,7 @@ export class ArrivedBundles {
     try {
       if (!bytes) throw new MirrorError('BUNDLE_INVALID', 'it is not there')
       if (bundleId(bytes) !== id) throw new MirrorError('BUNDLE_INVALID', 'it does not have the sha256 it is named by')
-      this.#awaited.set(id, { index: parseBundleIndex(bytes), sizeBytes: bytes.length })
+      this.#awaited.set(id, { index: await parseBundleIndex(bytes), sizeBytes: bytes.length })
     } catch (error) {
       if (!isMirrorError(error, 'BUNDLE_INVALID')) throw error
       log.error({ bundle: id, err: error }, `what bundle ${id} is cannot be read: import it again`)

@@ -20,6 +20,8 @@ const MOST_REMEMBERED = 10_000
 export class CompleteImages {
   readonly #options: CompleteImagesOptions
   readonly #extents = new Map<string, readonly Extent[]>()
+  /** Of the bundle that was asked for last: to read it anew for every image would take longer than all the rest. */
+  #provenance: { readonly id: string; readonly known: (uuid: string) => ImageProvenance } | undefined
 
   constructor(options: CompleteImagesOptions) {
     this.#options = options
@@ -47,6 +49,7 @@ export class CompleteImages {
         held.push(...(await this.#hold(arrival, index)))
     }
     for (const { arrival, index } of [...this.#options.arrived.awaited()]) await this.#endIfComplete(arrival, index)
+    this.#provenance = undefined
     return held
   }
 
@@ -59,14 +62,12 @@ export class CompleteImages {
     const { intake, mirror } = this.#options
     const here = new FilesHere(mirror.store.blobs)
     const held: BundledImage[] = []
-    let provenance: ((uuid: string) => ImageProvenance) | undefined
     // What others build on comes first.
     for (const image of awaitedImages(isMeant ? { images: index.images.filter(isMeant) } : index, intake)) {
       const { origin, uuid } = image.manifest
       if (!image.files.every((file) => here.isWhole(file))) continue
       if (origin && intake.lacks(origin).length > 0) continue
-      provenance ??= provenanceOf(await mirror.store.arrivals.document(arrival.id, 'provenance.jsonl'))
-      this.#record(arrival, image, provenance(uuid))
+      this.#record(arrival, image, await this.#provenanceOf(arrival, index, uuid))
       await intake.hold({
         manifest: image.manifest,
         files: image.files.map(({ sha256 }) => ({ sha256, extents: this.#extents.get(sha256) ?? [], corrections: [] })),
@@ -76,6 +77,17 @@ export class CompleteImages {
       held.push(image)
     }
     return held
+  }
+
+  async #provenanceOf({ id }: Arrival, { images }: BundleIndex, uuid: string): Promise<ImageProvenance> {
+    if (this.#provenance?.id !== id) {
+      const jsonl = await this.#options.mirror.store.arrivals.document(id, 'provenance.jsonl')
+      const known = await provenanceOf(jsonl, new Set(images.map(({ manifest }) => manifest.uuid)))
+      // It may have been lost on this volume, and come with the next.
+      if (!jsonl) return known(uuid)
+      this.#provenance = { id, known }
+    }
+    return this.#provenance.known(uuid)
   }
 
   /** Before it is held: of an image that is, the ledger then says how it came, whatever comes in between. */

@@ -149,7 +149,7 @@ export class Importer implements BundleImports {
         ...{ by, bundle: volume.id, volume: number, volumes, from, signedBy },
         ...{ takenBytes, healedBlocks, lostBytes },
       })
-      const outcome = lostBytes > 0 || taken.spoilt > 0 ? 'damaged' : takenBytes > 0 ? 'taken' : 'repeated'
+      const outcome = lostBytes > 0 || taken.refused > 0 ? 'damaged' : takenBytes > 0 ? 'taken' : 'repeated'
       const note = noteOf(taken)
       progress.item(nameOf(volume), { state: outcome === 'repeated' ? 'skipped' : 'done', note })
       return { directory: name, bundle: volume.id, volume: number, outcome, note, takenBytes, healedBlocks }
@@ -247,12 +247,13 @@ function nameOf({ id, volume: { volume, volumes } }: OpenVolume): string {
   return `volume ${volume} of ${volumes} of bundle ${id.slice(0, 12)}`
 }
 
-function noteOf({ healedBlocks, lostBytes, spoilt }: TakenVolume): string | null {
+function noteOf({ healedBlocks, lostBytes, refusals, refused }: TakenVolume): string | null {
   const notes = [
     ...(lostBytes > 0
       ? [`${lostBytes} bytes that are lacking here are damaged on it, beyond what its parity can heal`]
       : []),
-    ...(spoilt > 0 ? [`${spoilt} files were spoilt by what had come of them another way, and begin anew`] : []),
+    ...refusals,
+    ...(refused > refusals.length ? [`and ${refused - refusals.length} more files are not what they should be`] : []),
     ...(healedBlocks > 0 ? [`${healedBlocks} damaged blocks were healed by its parity`] : []),
   ]
   return notes.length > 0 ? notes.join('; ') : null

@@ -7,9 +7,9 @@ import type { HeldImage } from '../store/image-store.js'
 
 /** By which rules an image comes in that somebody has carried here. */
 export class Intake {
-  readonly #mirror: Pick<Carrying, 'catalogue' | 'blobOf' | 'hold' | 'maxAncestry'>
+  readonly #mirror: Pick<Carrying, 'catalogue' | 'blobOf' | 'hold' | 'maxAncestry' | 'store'>
 
-  constructor(mirror: Pick<Carrying, 'catalogue' | 'blobOf' | 'hold' | 'maxAncestry'>) {
+  constructor(mirror: Pick<Carrying, 'catalogue' | 'blobOf' | 'hold' | 'maxAncestry' | 'store'>) {
     this.#mirror = mirror
   }
 
@@ -21,7 +21,20 @@ export class Intake {
     const differences = known ? identityDifferences(known, manifest) : []
     if (differences.length > 0) return `differs from what is known of it here: ${differences.join(', ')}`
     const withheld = catalogue.withheld(manifest.uuid)
-    return withheld && `is withheld here: ${withheld.why}`
+    return withheld ? `is withheld here: ${withheld.why}` : this.#liesAboutFiles(manifest)
+  }
+
+  /** A file that is here already is not hashed again: what is said of it besides its SHA-256 could be anything. */
+  #liesAboutFiles({ files }: Manifest): string | undefined {
+    for (const { digests } of files) {
+      const sha256 = digests.find(({ algorithm }) => algorithm === 'sha256')
+      const blob = sha256 && this.#mirror.store.blobs.find(sha256)
+      const wrong = blob && digests.find(({ algorithm, hex }) => blob[algorithm] !== hex)
+      if (!wrong) continue
+      const { algorithm, hex } = wrong
+      return `has a file that is here, sha256 ${blob.sha256}, and says its ${algorithm} is ${hex}; right is ${blob[algorithm]}`
+    }
+    return undefined
   }
 
   /** Whether it is written down as held, and every file of it is kept. */

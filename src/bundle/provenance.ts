@@ -1,9 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseUuid } from '../images/uuid.js'
 import { isDeeperThan, isJsonObject, type JsonObject } from '../parts/json-object.js'
 
 /** What the mirror that made a bundle knows of where an image came from, as far as our ledger repeats it. */
 export interface ImageProvenance {
-  readonly claims: readonly { readonly upstream: string; readonly firstSeenMs: number; readonly lastSeenMs: number }[]
+  readonly claims: readonly { readonly upstream: string; readonly firstSeenMs: number }[]
   readonly entries: readonly { readonly kind: string; readonly seq: number; readonly hash: string }[]
 }
 
@@ -14,19 +15,33 @@ const DEPTH = 12
 const MOST_NAMED = 20
 const NAME_LENGTH = 256
 const NEWLINE = 0x0a
+/** After so much, others have their turn. */
+const TURN_BYTES = 256 * 1024
 
 const NOTHING: ImageProvenance = { claims: [], entries: [] }
 
-/** Of `provenance.jsonl`, one image. What is not as docs/bundle-format.md has it is left out: it is the other side's word, and proves nothing. */
-export function provenanceOf(jsonl: Buffer | undefined): (uuid: string) => ImageProvenance {
+/**
+ * Of `provenance.jsonl`, what it says of each of these images. What is not as docs/bundle-format.md has it is left out: it is the other
+ * side's word, and proves nothing.
+ */
+export async function provenanceOf(
+  jsonl: Buffer | undefined,
+  uuids: ReadonlySet<string>,
+): Promise<(uuid: string) => ImageProvenance> {
   const known = new Map<
     string,
     { claims: ImageProvenance['claims'][number][]; entries: ImageProvenance['entries'][number][] }
   >()
+  let readBytes = 0
   for (const line of jsonl ? linesOf(jsonl) : []) {
+    readBytes += line.length
+    if (readBytes > TURN_BYTES) {
+      readBytes = 0
+      await nextTurn()
+    }
     const said = parseLine(line)
     const uuid = said && parseUuid(said.image)
-    if (!said || !uuid) continue
+    if (!said || !uuid || !uuids.has(uuid)) continue
     const image = known.get(uuid) ?? { claims: [], entries: [] }
     known.set(uuid, image)
     const claim = claimIn(said)
@@ -55,9 +70,9 @@ function parseLine(line: Buffer): JsonObject | undefined {
   }
 }
 
-function claimIn({ firstSeenMs, kind, lastSeenMs, upstream }: JsonObject) {
-  if (kind !== 'claim' || !isName(upstream) || !isNumber(firstSeenMs) || !isNumber(lastSeenMs)) return undefined
-  return { upstream, firstSeenMs, lastSeenMs }
+function claimIn({ firstSeenMs, kind, upstream }: JsonObject) {
+  if (kind !== 'claim' || !isName(upstream) || !isNumber(firstSeenMs)) return undefined
+  return { upstream, firstSeenMs }
 }
 
 function entryIn({ entry, hash, kind, seq }: JsonObject) {

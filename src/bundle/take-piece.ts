@@ -27,11 +27,11 @@ export interface TakenPiece {
   readonly lostBytes: number
   /** Of a file that is whole with it, and kept: which bytes came from whom. */
   readonly kept: readonly Extent[] | undefined
-  /** All of the file was here, and it was not what the bundle says: what is wrong of it came another way, and is dropped. */
-  readonly isRefused: boolean
+  /** All of the file was here, and it was not what the bundle says: in words, what was wrong. All of it is dropped. */
+  readonly refusal: string | undefined
 }
 
-const NOTHING: TakenPiece = { takenBytes: 0, healedBlocks: 0, lostBytes: 0, kept: undefined, isRefused: false }
+const NOTHING: TakenPiece = { takenBytes: 0, healedBlocks: 0, lostBytes: 0, kept: undefined, refusal: undefined }
 
 /**
  * Writes the blocks of a piece, which are verified, to their places in its file, as far as they are not there yet; a file that is whole
@@ -53,13 +53,13 @@ export async function takePiece(wanted: PieceToTake): Promise<TakenPiece> {
   } catch (error) {
     if (!isMirrorError(error, 'UPSTREAM_MISBEHAVED')) throw error
     await partial.discard()
-    return { ...NOTHING, isRefused: true }
+    return { ...NOTHING, refusal: error.message }
   } finally {
     await partial.suspend()
   }
 }
 
-async function copyBlocks(wanted: PieceToTake, partial: PartialBlob): Promise<Omit<TakenPiece, 'kept' | 'isRefused'>> {
+async function copyBlocks(wanted: PieceToTake, partial: PartialBlob): Promise<Omit<TakenPiece, 'kept' | 'refusal'>> {
   const { onRead, path, piece, signal, source, volume } = wanted
   let [takenBytes, healedBlocks, lostBytes] = [0, 0, 0]
   for await (const block of volume.blocks(path)) {

@@ -31,19 +31,22 @@ export interface TakenVolume {
   takenBytes: number
   healedBlocks: number
   lostBytes: number
-  /** Files that were whole and not what they should be, by what had come of them another way. */
-  spoilt: number
+  /** Files that were whole and not what the bundle says they are: which, and what would be right; the first of them, and how many they are. */
+  readonly refusals: string[]
+  refused: number
 }
 
 /** What is larger does not belong in a bundle: a manifest, an index or a config of a registry. */
 const OBJECT_LIMIT_BYTES = 16 * 1024 * 1024
 const PROVENANCE_LIMIT_BYTES = 64 * 1024 * 1024
+/** Of files that are not what they should be, so many are named. */
+const MOST_NAMED = 3
 
 /** Takes in what one volume has and is not here yet: small files first, so that an image that appears has its icon and its history. */
 export class VolumeImport {
   readonly #options: VolumeImportOptions
   readonly #paths: ReadonlySet<string>
-  readonly #taken: TakenVolume = { takenBytes: 0, healedBlocks: 0, lostBytes: 0, spoilt: 0 }
+  readonly #taken: TakenVolume = { takenBytes: 0, healedBlocks: 0, lostBytes: 0, refusals: [], refused: 0 }
 
   constructor(options: VolumeImportOptions) {
     this.#options = options
@@ -119,11 +122,15 @@ export class VolumeImport {
       const wanted = { ...{ volume, path, piece, file, source, signal, onRead }, room: mirror.room }
       let taken = await takePiece(wanted)
       // What was wrong had come another way: all of it anew, if all of it is here.
-      if (taken.isRefused && startBytes === 0 && endBytes === file.sizeBytes) taken = await takePiece(wanted)
+      const isWhole = startBytes === 0 && endBytes === file.sizeBytes
+      if (taken.refusal !== undefined && isWhole) taken = await takePiece(wanted)
       this.#taken.takenBytes += taken.takenBytes
       this.#taken.healedBlocks += taken.healedBlocks
       this.#taken.lostBytes += taken.lostBytes
-      if (taken.isRefused) this.#taken.spoilt++
+      if (taken.refusal !== undefined) {
+        const why = isWhole ? taken.refusal : `${taken.refusal}; what came of it is dropped, and is lacking again`
+        this.#refuse(`${path} is not what bundle.json says: ${why}`)
+      }
       if (taken.lostBytes > 0) await onLost()
       if (!taken.kept) continue
       complete.kept(sha256, taken.kept)
@@ -156,9 +163,17 @@ export class VolumeImport {
       return undefined
     }
     const bytes = Buffer.concat(parts)
-    const isPromised = bytes.length === promised.sizeBytes
-    if (!isPromised || createHash('sha256').update(bytes).digest('hex') !== promised.sha256) return undefined
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    if (sha256 !== promised.sha256) {
+      this.#refuse(`${path} has the sha256 ${sha256}; right is ${promised.sha256}`)
+      return undefined
+    }
     this.#taken.takenBytes += bytes.length
     return bytes
+  }
+
+  #refuse(why: string): void {
+    this.#taken.refused++
+    if (this.#taken.refusals.length < MOST_NAMED) this.#taken.refusals.push(why)
   }
 }

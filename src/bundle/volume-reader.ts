@@ -6,6 +6,7 @@ import { parseBundleIndex } from '../images/bundle/parse-bundle-index.js'
 import { parseVolumeIndex } from '../images/bundle/parse-volume-index.js'
 import type { VolumeIndex } from '../images/bundle/volume-index.js'
 import type { Medium } from '../store/medium.js'
+import { contradictionIn } from './contradiction.js'
 import { mixedCopies } from './mixed-copies.js'
 import { copyOf } from './small-files.js'
 import type { Signature, TrustedKeys } from './trusted-keys.js'
@@ -60,6 +61,8 @@ export async function openVolume(
     throw invalid(copies.name('volume.json'), message)
   }
   checkSizes(copies.name('volume.json'), volume)
+  const contradiction = contradictionIn(volume, bundle)
+  if (contradiction !== undefined) throw invalid(copies.name('volume.json'), contradiction)
   const hashes = await copies.whole('parity/blocks.sha256', volume.blocks)
   const blocks = new VolumeBlocks({ medium, directory, volume, hashes })
   return {
@@ -90,7 +93,7 @@ class VolumeCopies {
   }
 
   /** The first copy that is signed by whom we trust, or else the first that can be read at all. */
-  async signed<Value>(path: string, limitBytes: number, parse: (bytes: Buffer) => Value) {
+  async signed<Value>(path: string, limitBytes: number, parse: (bytes: Buffer) => Value | Promise<Value>) {
     const signatures = await this.#all(`${path}.minisig`, SIGNATURE_LIMIT_BYTES)
     let untrusted: { bytes: Buffer; value: Value; signedBy: Signature | undefined } | undefined
     let refusal: unknown
@@ -99,7 +102,7 @@ class VolumeCopies {
         const verdicts = signatures.map((signature) => this.#keys.verify(bytes, signature.toString()))
         const signedBy = verdicts.find((verdict) => verdict?.isTrusted) ?? verdicts.find((verdict) => verdict)
         if (untrusted && !signedBy?.isTrusted) continue
-        const found = { bytes, value: parse(bytes), signedBy }
+        const found = { bytes, value: await parse(bytes), signedBy }
         if (signedBy?.isTrusted) return found
         untrusted = found
       } catch (error) {

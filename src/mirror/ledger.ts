@@ -156,7 +156,7 @@ export interface Happenings {
     upstream: string
     files: readonly KeptFile[]
     isPublishedThere: boolean
-    claims: readonly { upstream: string; firstSeenMs: number; lastSeenMs: number }[]
+    claims: readonly { upstream: string; firstSeenMs: number }[]
     entries: readonly { kind: string; seq: number; hash: string }[]
   }
   'bundle-forgotten': { by: string; what: string }

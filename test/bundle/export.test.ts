@@ -72,7 +72,7 @@ async function inventoryOf(mirror: RunningMirror, query = ''): Promise<string> {
   return ((await (await fetch(`${mirror.operatorUrl}/api/inventory${query}`)).json()) as { text: string }).text
 }
 
-function readIndex(directory: string): BundleIndex {
+function readIndex(directory: string): Promise<BundleIndex> {
   return parseBundleIndex(readFileSync(join(directory, 'bundle.json')))
 }
 
@@ -166,7 +166,7 @@ describe('an export', () => {
     const result = await exported(open, { ...request, isUntrustedAllowed: true })
     expect(result.alreadyThere).toBe(1)
     expect(result.images.map(({ uuid }) => uuid)).toEqual([NEW, MIDDLE, LEAF])
-    const index = readIndex(join(out, result.volumes[0]!.directory))
+    const index = await readIndex(join(out, result.volumes[0]!.directory))
     expect(index.requires).toMatchObject([{ uuid: BASE, name: 'base-64', version: '21.4.0' }])
     expect(index.for).toMatchObject({ site: 'closed', key: undefined })
     expect(index.pieces.map((piece) => piece.sha256)).not.toContain(sha256(IMAGES[0]!.files[0]!))
@@ -236,7 +236,7 @@ describe('an export', () => {
     expect((await exported(mirror, { series: 'weekly', out })).id).toBe(first.id)
     await pull(mirror, LEAF)
     const second = await exported(mirror, { series: 'weekly', sinceBundle: first.id!.slice(0, 12), out })
-    const index = readIndex(join(out, second.volumes[0]!.directory))
+    const index = await readIndex(join(out, second.volumes[0]!.directory))
     expect(index.series).toEqual({ name: 'weekly', number: 2, previous: first.id })
     expect(index.images.map(({ manifest }) => manifest.uuid)).toEqual([MIDDLE, LEAF])
     expect(index.requires.map(({ uuid }) => uuid)).toEqual([BASE])
@@ -295,7 +295,7 @@ describe('an export', () => {
     const result = await exported(mirror, { select: ['type=docker'], out })
     expect(result.warnings).toEqual([])
     const directory = join(out, result.volumes[0]!.directory)
-    const { docker, images } = readIndex(directory)
+    const { docker, images } = await readIndex(directory)
     expect(images).toHaveLength(3)
     expect(docker.tags.map(({ repository, tag }) => `${repository}:${tag}`)).toEqual(['org/app:latest', 'org/odd:1'])
     // Of each image a manifest and a config.

@@ -121,7 +121,7 @@ it('refuses a bundle that nobody it trusts has signed, and takes it when told so
 
 it('repeats in the ledger what the maker of the bundle knows of where an image came from, as its word', async () => {
   const medium = await temporaryDirectory()
-  const claim = { image: uuid(1), kind: 'claim', upstream: 'joyent', firstSeenMs: 1, lastSeenMs: 2, files: [] }
+  const claim = { image: uuid(1), kind: 'claim', upstream: 'joyent', firstSeenMs: 1, files: [] }
   const entry = { image: uuid(1), kind: 'ledger', seq: 7, hash: 'ab'.repeat(32), entry: { kind: 'pulled' } }
   const provenance = `${JSON.stringify(claim)}\nnot json\n${JSON.stringify(entry)}\n`
   await writeMadeUpBundle(medium, [base], { provenance })
@@ -133,7 +133,7 @@ it('repeats in the ledger what the maker of the bundle knows of where an image c
       facts: {
         from: { site: 'open' },
         upstream: 'joyent',
-        claims: [{ upstream: 'joyent', firstSeenMs: 1, lastSeenMs: 2 }],
+        claims: [{ upstream: 'joyent', firstSeenMs: 1 }],
         entries: [{ kind: 'pulled', seq: 7, hash: 'ab'.repeat(32) }],
       },
     },

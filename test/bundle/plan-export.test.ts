@@ -240,7 +240,7 @@ describe('a bundle', () => {
   it('is what its reader takes, every volume has everything small, and none is larger than it may be', async () => {
     const form = { volumeBytes: 4 * MIB, parityPercent: 10 }
     const planned = await planBundle(contents, provenance, ANYBODY, form, volumeSizeBytes)
-    expect(parseBundleIndex(planned.json).pieces).toEqual(planned.index.pieces)
+    expect((await parseBundleIndex(planned.json)).pieces).toEqual(planned.index.pieces)
     expect(planned.volumes.length).toBeGreaterThan(1)
     for (const { files, sizeBytes } of planned.volumes) {
       const paths = files.map(({ path }) => path)

@@ -83,7 +83,7 @@ describe('a volume', () => {
     const volume = await open()
     const bundleJson = bundleJsonOf('made up')
     expect(volume.bundleJson.equals(bundleJson)).toBe(true)
-    expect([volume.bundle, volume.volume, volume.id]).toEqual([parseBundleIndex(bundleJson), index, index.bundle])
+    expect([volume.bundle, volume.volume, volume.id]).toEqual([await parseBundleIndex(bundleJson), index, index.bundle])
     expect(volume.signedBy).toEqual({ key: trustedKeys.names[0], isTrusted: true })
     await expect(readFile(volume, 'files/none')).rejects.toMatchObject({ code: 'BUNDLE_INVALID' })
   })

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { MirrorError } from '../../errors.js'
 import type { Digest } from '../digest.js'
 import { isRegistryHost, isRepositoryName, isTag } from '../docker/reference.js'
@@ -29,25 +30,30 @@ const MAX_FILES = 16
 const MAX_SELECT = 1_000
 const MAX_SELECT_LENGTH = 4_096
 const MAX_REPOSITORIES = 10_000
+/** Of each, so many take some 30 ms; then others have their turn. */
+const IMAGES_PER_TURN = 256
+const PIECES_PER_TURN = 10_000
 
 /** What is said of the bytes of a file, which must be the same wherever it is said. */
 type FileFacts = { readonly [Fact in 'sizeBytes' | 'sha1' | 'md5']?: string | number }
 
 /**
  * Reads `bundle.json`. Whatever it says is hostile until here: what is answered has no image, file or byte twice, no size that
- * contradicts another, and nothing that stands before what it builds on. Keys that we do not know are left out.
+ * contradicts another, and nothing that stands before what it builds on. Keys that we do not know are left out. The largest takes
+ * seconds, in which others have their turns: only its text is parsed at once.
  *
  * @throws MirrorError BUNDLE_INVALID naming what is wrong, and where.
  */
-export function parseBundleIndex(bytes: Buffer): BundleIndex {
+export async function parseBundleIndex(bytes: Buffer): Promise<BundleIndex> {
   const reader = FieldReader.ofDocument('bundle.json', bytes, INDEX_LIMITS)
   reader.expectFormat(BUNDLE_FORMAT)
   const volumes = reader.wholeNumber('volumes', { least: 1, most: MAX_VOLUMES })
   const files = new KnownFiles()
   const requires = reader.objects('requires', MAX_ENTRIES).map((one) => readRequiredImage(one, files))
   refuseTwice(reader, 'requires', requires, ({ uuid }) => uuid)
-  const images = readImages(reader, requires, files)
+  const images = await readImages(reader, requires, files)
   const docker = readDocker(reader.object('docker'), files)
+  const sizes = sizesOf([...images.flatMap((image) => image.files), ...docker.layers])
   return {
     from: { site: reader.object('from').word('site'), key: readKey(reader.object('from')) },
     for: readReceiver(reader.objectOrNull('for')),
@@ -55,7 +61,7 @@ export function parseBundleIndex(bytes: Buffer): BundleIndex {
     select: reader.words('select', MAX_SELECT, MAX_SELECT_LENGTH),
     images,
     requires,
-    pieces: readPieces(reader, volumes, sizesOf([...images.flatMap((image) => image.files), ...docker.layers])),
+    pieces: await readPieces(reader, volumes, sizes),
     volumes,
     docker,
     provenance: {
@@ -91,9 +97,13 @@ function readRequiredImage(reader: FieldReader, known: KnownFiles): RequiredImag
   return { uuid: reader.uuid('uuid'), name: reader.word('name'), version: reader.word('version'), files }
 }
 
-function readImages(reader: FieldReader, requires: readonly RequiredImage[], known: KnownFiles): BundledImage[] {
+async function readImages(
+  reader: FieldReader,
+  requires: readonly RequiredImage[],
+  known: KnownFiles,
+): Promise<BundledImage[]> {
   const there = new Set<Uuid>(requires.map(({ uuid }) => uuid))
-  return reader.objects('images', MAX_ENTRIES).map((each) => {
+  return await eachInTurns(reader.objects('images', MAX_ENTRIES), IMAGES_PER_TURN, (each) => {
     const image = readImage(each, known)
     const { origin, uuid } = image.manifest
     if (there.has(uuid)) throw each.failure(`is image ${uuid}, which is in the bundle, or required by it, already`)
@@ -174,9 +184,9 @@ function sizesOf(files: readonly BundledFile[]): ReadonlyMap<string, number> {
   return new Map(files.map(({ sha256, sizeBytes }) => [sha256, sizeBytes]))
 }
 
-function readPieces(reader: FieldReader, volumes: number, sizes: ReadonlyMap<string, number>): Piece[] {
+async function readPieces(reader: FieldReader, volumes: number, sizes: ReadonlyMap<string, number>): Promise<Piece[]> {
   const readers = reader.objects('pieces', MAX_ENTRIES)
-  const pieces = readers.map((each) => {
+  const pieces = await eachInTurns(readers, PIECES_PER_TURN, (each) => {
     const sha256 = each.sha256('sha256')
     const sizeBytes = sizes.get(sha256)
     if (sizeBytes === undefined) throw each.failure('is of no file of this bundle', 'sha256')
@@ -245,6 +255,19 @@ function readTag(reader: FieldReader): BundledTag {
 function isWhereabouts(name: string): boolean {
   const slash = name.indexOf('/')
   return slash > 0 && isRegistryHost(name.slice(0, slash)) && isRepositoryName(name.slice(slash + 1))
+}
+
+async function eachInTurns<Entry, Value>(
+  entries: readonly Entry[],
+  perTurn: number,
+  read: (entry: Entry) => Value,
+): Promise<Value[]> {
+  const values: Value[] = []
+  for (const entry of entries) {
+    values.push(read(entry))
+    if (values.length % perTurn === 0) await nextTurn()
+  }
+  return values
 }
 
 function refuseTwice<Entry>(

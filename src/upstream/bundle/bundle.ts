@@ -162,7 +162,7 @@ export class BundleUpstream implements UnguardedUpstream {
     if (!file) throw this.#place.misbehaved(url, 'is not there: right is the directory of a volume of a bundle')
     await this.#checkSignature(url, file.bytes, priority, signal)
     try {
-      const known = new KnownBundle(parseBundleIndex(file.bytes), file.bytes)
+      const known = new KnownBundle(await parseBundleIndex(file.bytes), file.bytes)
       this.#known = known
       return { known, validator: listingValidatorOf(file, this.#scope) }
     } catch (cause) {

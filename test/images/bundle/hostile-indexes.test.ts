@@ -38,35 +38,43 @@ function pathsOf(value: unknown, path = ''): string[] {
 }
 
 describe.each([
-  ['bundle.json', formatBundleIndex(bundleIndex()), (bytes: Buffer) => formatBundleIndex(parseBundleIndex(bytes))],
-  ['volume.json', formatVolumeIndex(volumeIndex()), (bytes: Buffer) => formatVolumeIndex(parseVolumeIndex(bytes))],
+  [
+    'bundle.json',
+    formatBundleIndex(bundleIndex()),
+    async (bytes: Buffer) => formatBundleIndex(await parseBundleIndex(bytes)),
+  ],
+  [
+    'volume.json',
+    formatVolumeIndex(volumeIndex()),
+    async (bytes: Buffer) => formatVolumeIndex(parseVolumeIndex(bytes)),
+  ],
 ])('%s, whatever was done to it,', (_name, good, readAndWrite) => {
   const told = JSON.parse(good.toString('utf8'))
   const paths = pathsOf(told)
 
   /** Taken, and then it means the same to us for ever; or refused. */
-  function judge(bytes: Buffer): void {
+  async function judge(bytes: Buffer): Promise<void> {
     let written: Buffer
     try {
-      written = readAndWrite(bytes)
+      written = await readAndWrite(bytes)
     } catch (error) {
       if (isMirrorError(error, 'BUNDLE_INVALID')) return
       throw error
     }
-    expect(readAndWrite(written).equals(written)).toBe(true)
+    expect((await readAndWrite(written)).equals(written)).toBe(true)
   }
 
-  it('is taken or refused when a value anywhere is another one', () => {
+  it('is taken or refused when a value anywhere is another one', async () => {
     for (const path of paths) {
-      for (const value of HOSTILE) judge(Buffer.from(JSON.stringify(withChange(told, path, value))))
+      for (const value of HOSTILE) await judge(Buffer.from(JSON.stringify(withChange(told, path, value))))
     }
   })
 
-  it('is taken or refused when values are those of other places', () => {
+  it('is taken or refused when values are those of other places', async () => {
     const valueAt = (path: string) => path.split('.').reduce((at, key) => at?.[key], told)
     const swap = fc.tuple(fc.constantFrom(...paths), fc.constantFrom(...paths))
-    fc.assert(
-      fc.property(fc.array(swap, { minLength: 1, maxLength: 3 }), (swaps) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(swap, { minLength: 1, maxLength: 3 }), async (swaps) => {
         let changed: unknown = told
         for (const [to, from] of swaps) {
           try {
@@ -75,17 +83,17 @@ describe.each([
             // An earlier one has taken away what this one is in.
           }
         }
-        judge(Buffer.from(JSON.stringify(changed)))
+        await judge(Buffer.from(JSON.stringify(changed)))
       }),
       { numRuns: 1_000 },
     )
   })
 
-  it('is taken or refused when its bytes are others', () => {
+  it('is taken or refused when its bytes are others', async () => {
     const edit = fc.record({ at: fc.nat(good.length), take: fc.nat(64), put: fc.uint8Array({ maxLength: 16 }) })
-    fc.assert(
-      fc.property(fc.array(edit, { minLength: 1, maxLength: 3 }), (edits) => {
-        judge(
+    await fc.assert(
+      fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
+        await judge(
           edits.reduce(
             (bytes, { at, put, take }) => Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(at + take)]),
             good,
