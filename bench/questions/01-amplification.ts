@@ -56,7 +56,7 @@ export async function run(bench: Bench): Promise<Result> {
       { what: 'the mirror fetched the file once', isRight: ours.every(({ times }) => times === 1) },
     ],
     notes: [
-      `A file of ${sizes.sizeBytes / 2 ** 20} MiB from an origin that gives each connection ${sizes.bytesPerConnection / 2 ** 20} MiB/s. "fetched" is what the origin's log says it sent of that file, in files.`,
+      `A file of ${sizes.sizeBytes / 2 ** 20} MiB from an origin that gives each connection ${sizes.bytesPerConnection / 2 ** 20} MiB/s. "fetched" is what the origin's log says it sent of that file, in files. Each crowd came once.`,
     ],
   }
 }
