@@ -144,8 +144,8 @@ class VolumeCopies {
 function requireTrust(name: string, signedBy: Signature | undefined): void {
   if (signedBy?.isTrusted) return
   const who = signedBy
-    ? `says that the key ${signedBy.key} signed it, which is none of the trusted ones`
-    : 'has no signature that is right'
+    ? `says that the key ${signedBy.key} signed it, which is not among bundles.trustedKeys; --allow-untrusted takes it all the same`
+    : 'has no signature that is right; --allow-untrusted takes it all the same'
   throw new MirrorError('BUNDLE_UNTRUSTED', `${name} ${who}`)
 }
 

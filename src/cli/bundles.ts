@@ -3,7 +3,7 @@ import { formatAgo, formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
 import { type BundlesAnswer, describeGaps, describeLacking } from './bundles-answer.js'
 import { CommandFailure, type CommandSurroundings, MISUSED } from './command.js'
-import { countOf } from './facts.js'
+import { countOf, fitText } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { printable } from './printable.js'
 
@@ -41,7 +41,10 @@ export function registerBundles(program: Command, surroundings: CommandSurroundi
     }
     const answer = await mirror.get<BundlesAnswer>('/api/bundles')
     if (options.json) surroundings.write(`${JSON.stringify(answer, null, 2)}\n`)
-    else surroundings.write(`${(options.gaps ? linesOfGaps(answer) : linesOf(answer)).join('\n')}\n`)
+    else {
+      const lines = options.gaps ? linesOfGaps(answer) : linesOf(answer)
+      surroundings.write(`${fitText(lines.join('\n'), surroundings.terminal?.columns())}\n`)
+    }
   })
 }
 

@@ -4,9 +4,9 @@ import type { ImportResult } from '../bundle/bundles.js'
 import type { JobSummary } from '../mirror/jobs.js'
 import { formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
-import { describeLacking } from './bundles-answer.js'
+import { type BundlesAnswer, describeLacking } from './bundles-answer.js'
 import { CommandFailure, type CommandSurroundings, FAILED, MISUSED, NOT_HELD } from './command.js'
-import { countOf } from './facts.js'
+import { countOf, fitText } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { printable } from './printable.js'
 import { addJobOptions, runJob } from './run-job.js'
@@ -34,6 +34,7 @@ export function registerImportBundle(program: Command, surroundings: CommandSurr
       throw new CommandFailure('--request is known when the import has ended: without --no-wait', MISUSED)
     }
     const mirror = await ApiClient.open(options, surroundings)
+    if (options.request !== undefined) await refuseBehindDiode(mirror)
     const job = await mirror.post<JobSummary>('/api/bundles/import', {
       path: resolve(directory),
       ...(options.allowUntrusted && { isUntrustedAllowed: true }),
@@ -44,9 +45,19 @@ export function registerImportBundle(program: Command, surroundings: CommandSurr
     const isRefused = result.imagesRefused.length > 0 || result.volumes.some(({ outcome }) => outcome === 'refused')
     if (isRefused) surroundings.exitWith(FAILED)
     else if (result.lacking.length > 0) surroundings.exitWith(NOT_HELD)
-    if (!options.json) surroundings.write(`${describe(result).join('\n')}\n`)
+    if (!options.json) {
+      surroundings.write(`${fitText(describe(result).join('\n'), surroundings.terminal?.columns())}\n`)
+    }
     if (options.request !== undefined) await writeRequest(mirror, options.request, surroundings)
   })
+}
+
+/** Before anything is begun: whoever asks for a request means to carry it. */
+async function refuseBehindDiode(mirror: ApiClient): Promise<void> {
+  const { isDiode } = await mirror.get<BundlesAnswer>('/api/bundles')
+  if (!isDiode) return
+  const instead = 'without --request it takes in what came, and imgapi-mirror bundles --gaps says what did not'
+  throw new CommandFailure(`--request: no way leads back from this mirror (bundles.diode); ${instead}`, MISUSED)
 }
 
 async function writeRequest(

@@ -715,9 +715,9 @@ export class PullThroughMirror implements Mirror {
       }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
       status: () => this.status(),
-      explain: async (what, signal) => {
+      explain: async (what, signal, awaitedOf) => {
         await this.#prewarming.lookAgain()
-        return await explainer.explain(what, signal)
+        return await explainer.explain(what, signal, awaitedOf)
       },
     }
   }

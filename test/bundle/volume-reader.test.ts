@@ -238,7 +238,7 @@ describe('the indexes of a volume', () => {
     const bundleJson = bundleJsonOf('made up')
     const strangely = { sign: stranger.sign, bundleSignature: stranger.sign(bundleJson, 'a bundle') }
     const { medium } = await makeVolume({ sizes: [10], ...strangely })
-    const message = expect.stringContaining(`the key ${stranger.key} signed it, which is none of the trusted ones`)
+    const message = expect.stringContaining(`the key ${stranger.key} signed it, which is not among bundles.trustedKeys`)
     await expect(openMadeUp(medium)).rejects.toMatchObject({ code: 'BUNDLE_UNTRUSTED', message })
     const volume = await openMadeUp(medium, true)
     onTestFinished(() => volume.close())

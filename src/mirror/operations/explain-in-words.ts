@@ -1,5 +1,7 @@
 import type { Uuid } from '../../images/uuid.js'
 import type {
+  AwaitedView,
+  CameByView,
   EvictionView,
   Explanation,
   HeldFileView,
@@ -32,6 +34,8 @@ export function explainInWords(
     ...policyLines(image),
     ...ancestryLines(image),
     ...heldLines(image),
+    ...cameByLines(image.cameBy),
+    ...image.awaited.flatMap(awaitedLines),
     ...pinLines(image.pins),
     ...image.wantedBy.map(wantedLine),
     ...evictionLines(image.eviction, nameOf),
@@ -164,6 +168,30 @@ function fileLines({
     `    verified when it came, ${timeOf(keptMs!)}; ${checkedMs === null ? 'not checked again since' : `checked again ${timeOf(checkedMs)}`}`,
     ...(lastReadMs === null ? [] : [`    last used ${timeOf(lastReadMs)}`]),
   ]
+}
+
+function cameByLines(cameBy: CameByView | null): string[] {
+  if (!cameBy) return []
+  const { atMs, bundle, signedBy, site } = cameBy
+  const who = signedBy ? `signed by the key ${signedBy.key}` : 'signed by nobody'
+  const trust = signedBy?.isTrusted ? '' : '; that is nobody we trust, and it was taken all the same'
+  return [`It came by bundle ${shortId(bundle)} from ${site}, ${timeOf(atMs)}, ${who}${trust}.`]
+}
+
+function awaitedLines({ bundle, missingBytes, missingOrigins, site, volumes, volumesMissing }: AwaitedView): string[] {
+  const from = volumesMissing.length > 1 ? 'volumes' : 'volume'
+  const lacking =
+    volumesMissing.length > 0 ? `; the bundle lacks ${from} ${volumesMissing.join(', ')} of ${volumes}` : ''
+  return [
+    `Bundle ${shortId(bundle)} from ${site} is to bring it, and has not come whole.`,
+    ...(missingBytes > 0 ? [`  ${missingBytes} bytes of it are lacking${lacking}.`] : []),
+    ...missingOrigins.map((uuid) => `  It builds on ${uuid}, which is neither here nor in that bundle.`),
+  ]
+}
+
+/** As volumes are named by it. */
+function shortId(bundle: string): string {
+  return bundle.slice(0, 12)
 }
 
 function pinLines(pins: readonly PinView[]): string[] {

@@ -4,6 +4,7 @@ import { identityDifferences } from '../../images/identity.js'
 import type { Manifest } from '../../images/manifest.js'
 import { parseUuid, type Uuid } from '../../images/uuid.js'
 import type { HeldFile, HeldImage } from '../../store/image-store.js'
+import type { LedgerEntry } from '../../store/ledger-store.js'
 import type { Store } from '../../store/store.js'
 import type { Upstream } from '../../upstream/upstream.js'
 import type { Catalogue } from '../catalogue.js'
@@ -11,17 +12,19 @@ import type { Channels } from '../channels.js'
 import type { ConflictPolicies } from '../conflict-policies.js'
 import type { Flights } from '../flights.js'
 import type { Keeping } from '../keeping/keeping.js'
+import type { Happenings } from '../ledger.js'
 import type { Refresher } from '../refresher.js'
 import { explainInWords } from './explain-in-words.js'
 import type {
   AncestorView,
+  AwaitedView,
+  CameByView,
   EvictionView,
   Explanation,
   HeldFileView,
   HeldView,
   ImageExplanation,
   ImageName,
-  LedgerView,
   PinView,
   PolicyView,
   Reason,
@@ -61,7 +64,8 @@ export interface ExplainerOptions {
 
 /** How many further images of a name are named. */
 const OTHERS_SHOWN = 20
-/** How many of the newest entries of the ledger are told. */
+/** Among how many of the newest entries of the ledger it is looked for by which bundle it came, and how many are told. */
+const LEDGER_READ = 100
 const LEDGER_SHOWN = 8
 /** How many images that pin another one are named. */
 const PINS_SHOWN = 10
@@ -77,13 +81,18 @@ export class Explainer {
   /**
    * @param asked a uuid, a name, name@version, or the repository:tag of a Docker image. Of an image that nobody lists, the
    *   upstreams are asked, as they are when a client asks.
+   * @param awaitedOf which bundles that have come in part are to bring it.
    * @throws MirrorError QUERY_INVALID for a text that is too long to be any of these.
    */
-  async explain(asked: string, signal: AbortSignal): Promise<Explanation> {
+  async explain(
+    asked: string,
+    signal: AbortSignal,
+    awaitedOf: (uuid: Uuid) => readonly AwaitedView[] = () => [],
+  ): Promise<Explanation> {
     if (asked.length > 1024) throw new MirrorError('QUERY_INVALID', 'what is to be explained is longer than any name')
     const uuid = parseUuid(asked.toLowerCase())
     const [first, ...others] = uuid ? [{ uuid }] : this.#named(asked)
-    const image = first ? await this.#image(first.uuid, signal) : null
+    const image = first ? { ...(await this.#image(first.uuid, signal)), awaited: awaitedOf(first.uuid) } : null
     const facts = { asked, image, others: uuid ? [] : (others as ImageName[]).slice(0, OTHERS_SHOWN) }
     const explanation = { ...facts, otherCount: uuid ? 0 : others.length }
     return { ...explanation, words: explainInWords(explanation, (each) => this.#nameOf(each)) }
@@ -101,7 +110,7 @@ export class Explainer {
     return manifest && nameOf(manifest)
   }
 
-  async #image(uuid: Uuid, signal: AbortSignal): Promise<ImageExplanation> {
+  async #image(uuid: Uuid, signal: AbortSignal): Promise<Omit<ImageExplanation, 'awaited'>> {
     const { catalogue, channels, flights, isHeld, listed, maxAncestry } = this.#options
     // First, since it asks the upstreams where that is worth it, and what they say is in the catalogue then.
     const refusal = await this.#refusalOf(uuid, signal)
@@ -138,7 +147,7 @@ export class Explainer {
       eviction: this.#eviction(uuid, pins),
       ancestry: manifest ? this.#ancestry(manifest) : [],
       brokenAncestry: broken?.message ?? null,
-      ledger: await this.#ledger(uuid),
+      ...(await this.#ledger(uuid)),
       offlineLacks: found ? catalogue.lacks(found, isHeld, maxAncestry) : [uuid],
     }
   }
@@ -279,14 +288,17 @@ export class Explainer {
     return { policy: text, from, isWithheld: withheld !== undefined, why: withheld?.why ?? null }
   }
 
-  async #ledger(uuid: Uuid): Promise<LedgerView[]> {
+  async #ledger(uuid: Uuid): Promise<Pick<ImageExplanation, 'cameBy' | 'ledger'>> {
     try {
-      const entries = await this.#options.store.ledger.newest(uuid, LEDGER_SHOWN)
-      return entries.map(({ atMs, facts, kind, seq }) => ({ seq, atMs, kind, facts }))
+      const entries = await this.#options.store.ledger.newest(uuid, LEDGER_READ)
+      return {
+        cameBy: cameBy(entries),
+        ledger: entries.slice(-LEDGER_SHOWN).map(({ atMs, facts, kind, seq }) => ({ seq, atMs, kind, facts })),
+      }
     } catch (error) {
       // What the disk does not give cannot be told; everything else can.
       if (!isMirrorError(error, 'STORE_BROKEN')) throw error
-      return []
+      return { cameBy: null, ledger: [] }
     }
   }
 
@@ -406,4 +418,12 @@ function refusalReason({ code, message }: MirrorError): Reason {
 
 function isoTime(ms: number): string {
   return new Date(ms).toISOString()
+}
+
+/** As the ledger's kind `imported` has it. */
+function cameBy(entries: readonly LedgerEntry[]): CameByView | null {
+  const entry = entries.findLast(({ kind }) => kind === 'imported')
+  if (!entry) return null
+  const { bundle, from, signedBy } = entry.facts as unknown as Happenings['imported']
+  return { bundle, site: from.site, signedBy, atMs: entry.atMs }
 }

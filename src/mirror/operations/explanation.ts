@@ -64,6 +64,10 @@ export interface ImageExplanation {
   readonly ancestry: readonly AncestorView[]
   /** Why its ancestry leads nowhere: a ring, or too long. */
   readonly brokenAncestry: string | null
+  /** By which bundle it came here last; null for one that did not, as far as the newest entries of the ledger say. */
+  readonly cameBy: CameByView | null
+  /** Bundles that have come in part, and of which some of it is lacking. */
+  readonly awaited: readonly AwaitedView[]
   /** The newest entries about it, in order. */
   readonly ledger: readonly LedgerView[]
   /** Images whose files are not here: what a client would lack if we were offline. */
@@ -152,6 +156,27 @@ export interface HeldFileView {
     readonly rightFrom: string
     readonly atMs: number
   }[]
+}
+
+export interface CameByView {
+  /** Its id. */
+  readonly bundle: string
+  /** What the mirror is called that made it. */
+  readonly site: string
+  /** Null when nobody signed it, and it was taken all the same. */
+  readonly signedBy: { readonly key: string; readonly isTrusted: boolean } | null
+  readonly atMs: number
+}
+
+export interface AwaitedView {
+  readonly bundle: string
+  readonly site: string
+  readonly missingBytes: number
+  /** Images it builds on that are neither here nor in the bundle. */
+  readonly missingOrigins: readonly string[]
+  /** Of the bundle, those with bytes that are not here. */
+  readonly volumesMissing: readonly number[]
+  readonly volumes: number
 }
 
 export interface PinView {

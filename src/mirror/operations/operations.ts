@@ -1,8 +1,9 @@
+import type { Uuid } from '../../images/uuid.js'
 import type { Jobs } from '../jobs.js'
 import type { MirrorStatus } from '../mirror.js'
 import type { Adoption } from './adoption.js'
 import type { Auditing } from './auditing.js'
-import type { Explanation } from './explanation.js'
+import type { AwaitedView, Explanation } from './explanation.js'
 import type { KnownImages } from './known-images.js'
 import type { Pins } from './pins.js'
 import type { Prewarms } from './prewarms.js'
@@ -39,7 +40,7 @@ export interface MirrorOperations {
    * Why an image is answered as it is: of a uuid, a name, name@version, or the repository:tag of a Docker image.
    * @throws MirrorError QUERY_INVALID.
    */
-  explain(what: string, signal: AbortSignal): Promise<Explanation>
+  explain(what: string, signal: AbortSignal, awaitedOf?: (uuid: Uuid) => readonly AwaitedView[]): Promise<Explanation>
 }
 
 /** Who asks for something to be done. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import type { Explanation } from '../../../mirror/operations/explanation.js'
+import type { Lacking } from '../../../bundle/bundles.js'
+import type { AwaitedView, Explanation } from '../../../mirror/operations/explanation.js'
 import { defineEndpoint } from './define-endpoint.js'
 
 /** Those of Docker layers are of no version that an RFC knows. */
@@ -109,6 +110,24 @@ const image = z.strictObject({
     z.strictObject({ uuid, name: text, version: text, is: z.enum(['held', 'not held', 'withheld', 'unknown']) }),
   ),
   brokenAncestry: text,
+  cameBy: z
+    .strictObject({
+      bundle: z.string(),
+      site: z.string(),
+      signedBy: z.strictObject({ key: z.string(), isTrusted: z.boolean() }).nullable(),
+      atMs: z.number(),
+    })
+    .nullable(),
+  awaited: z.array(
+    z.strictObject({
+      bundle: z.string(),
+      site: z.string(),
+      missingBytes: z.number(),
+      missingOrigins: z.array(z.string()),
+      volumesMissing: z.array(z.number()),
+      volumes: z.number(),
+    }),
+  ),
   ledger: z.array(
     z.strictObject({ seq: z.number(), atMs: z.number(), kind: z.string(), facts: z.record(z.string(), z.unknown()) }),
   ),
@@ -125,10 +144,20 @@ const explanation = z
   })
   .meta({ id: 'Explanation' }) satisfies z.ZodType<Explanation>
 
+function awaitedOf(uuid: string, lacking: readonly Lacking[]): AwaitedView[] {
+  return lacking.flatMap(({ bundle, from: { site }, images, volumes, volumesMissing }) => {
+    const image = images.find((each) => each.uuid === uuid)
+    if (!image) return []
+    const { missingBytes, missingOrigins } = image
+    return [{ bundle, site, missingBytes, missingOrigins, volumesMissing, volumes }]
+  })
+}
+
 export const explain = defineEndpoint({
   method: 'GET',
   path: '/api/explain/:what',
   summary: 'Why an image is answered as it is; by uuid, name, name@version, or the repository:tag of a Docker image.',
   answer: explanation,
-  handle: ({ operations, params, signal }) => operations.explain(params.what, signal),
+  handle: ({ imports, operations, params, signal }) =>
+    operations.explain(params.what, signal, (uuid) => awaitedOf(uuid, imports.lacking())),
 })
