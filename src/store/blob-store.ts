@@ -195,6 +195,8 @@ export interface BlobStore extends Audited {
    * freed.
    */
   reclaim(untouchedSinceMs: number, isAwaited?: (left: ExpectedBlob) => boolean): Promise<number>
+  /** How large all blobs that are kept are, together. In memory. */
+  readonly keptBytes: number
   /** How large the files under way will be when they are whole, together; open-ended ones as they are now. In memory. */
   readonly receivingBytes: number
   /** Room for new blobs: what the disk has free, without what flights under way are promised and a small reserve. */

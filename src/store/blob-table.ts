@@ -49,9 +49,15 @@ export class BlobTable {
   /** Rows ever used; some of them may be free again. */
   #usedRows = 0
   readonly #freeRows: number[] = []
+  #totalBytes = 0
 
   get count(): number {
     return this.#usedRows - this.#freeRows.length
+  }
+
+  /** How large all blobs are, together. */
+  get totalBytes(): number {
+    return this.#totalBytes
   }
 
   /** Takes the place of a row with the same sha256. */
@@ -59,6 +65,7 @@ export class BlobTable {
     this.delete(ref.sha256)
     const row = this.#freeRows.pop() ?? this.#appendRow()
     encodeRow({ ref, usedMs }).copy(this.#rows, row * ROW_BYTES)
+    this.#totalBytes += ref.sizeBytes
     for (const chain of Object.values(this.#chains)) chain.link(this.#rows, row)
   }
 
@@ -86,6 +93,7 @@ export class BlobTable {
     if (row === undefined) return
     for (const chain of Object.values(this.#chains)) chain.unlink(this.#rows, row)
     this.#freeRows.push(row)
+    this.#totalBytes -= this.#rows.readDoubleLE(row * ROW_BYTES + SIZE_OFFSET)
   }
 
   /** In no order. What is set or deleted meanwhile may be among them or not. */

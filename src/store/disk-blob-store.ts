@@ -210,6 +210,10 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
+  get keptBytes(): number {
+    return this.#table.totalBytes
+  }
+
   get receivingBytes(): number {
     let sizeBytes = 0
     for (const { foreseenBytes } of this.#partials) sizeBytes += foreseenBytes

@@ -40,6 +40,7 @@ describe('BlobTable', () => {
         }
         const sorted = (refs: Iterable<BlobRef>) => [...refs].map((ref) => ref.sha256).sort()
         expect(table.count).toBe(model.size)
+        expect(table.totalBytes).toBe([...model.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0))
         expect(sorted(table.all())).toEqual(sorted(model.values()))
         for (let number = 0; number <= 200; number++) {
           const { sha256, sha1, md5 } = blob(number)

@@ -333,8 +333,7 @@ export class Room {
 
   #usedBytes(): number {
     const { blobs } = this.#options.store
-    let usedBytes = blobs.receivingBytes
-    for (const { sizeBytes } of blobs.all()) usedBytes += sizeBytes
+    let usedBytes = blobs.keptBytes + blobs.receivingBytes
     for (const { sizeOnDiskBytes } of blobs.suspended()) usedBytes += sizeOnDiskBytes
     return usedBytes
   }

@@ -10,6 +10,7 @@ import type { MirrorCounters } from '../counters.js'
 import type { RecordHappening } from '../ledger.js'
 import type { ScrubStatus } from '../mirror.js'
 import type { Damage } from './mender.js'
+import { OldestFirst } from './oldest-first.js'
 
 /** Of a blob that is read for somebody. */
 export interface ReadingNow {
@@ -63,6 +64,7 @@ export class Scrubber {
   #newRounds = new AbortController()
   readonly #mending = new Set<Promise<unknown>>()
   readonly #auditing = new OneAtATime()
+  readonly #waiting: OldestFirst
   #checkedMs = new Map<string, number>()
   #current: { readonly sha256: string; nextChunk: number } | undefined
   #endedMs: number | undefined
@@ -76,6 +78,11 @@ export class Scrubber {
   constructor(options: ScrubberOptions) {
     this.#options = options
     this.#rounds = options.rounds
+    this.#waiting = new OldestFirst({
+      all: () => options.store.blobs.all(),
+      find: (sha256) => this.#find(sha256),
+      lastCheckMs: (ref) => this.#lastCheckMs(ref),
+    })
   }
 
   start(): void {
@@ -139,7 +146,7 @@ export class Scrubber {
   status(): ScrubStatus | undefined {
     if (!this.#rounds) return undefined
     const { bytesPerSecond, everyMs } = this.#rounds
-    const oldest = this.#oldest()
+    const oldest = this.#waiting.first
     return {
       everyMs,
       bytesPerSecond,
@@ -148,7 +155,7 @@ export class Scrubber {
       auditedMs: this.#auditedMs,
       blobsRead: this.#blobsRead,
       damageFound: this.#damageFound,
-      isTooSlow: this.#totalBytes() / bytesPerSecond > everyMs / 1000,
+      isTooSlow: this.#options.store.blobs.keptBytes / bytesPerSecond > everyMs / 1000,
     }
   }
 
@@ -157,6 +164,7 @@ export class Scrubber {
     const { signal } = this.#abort
     const { checkedMs, current, endedMs, auditedMs } = await store.scrub.load()
     this.#checkedMs = new Map(checkedMs)
+    this.#waiting.forget()
     this.#current = current
     this.#endedMs = endedMs ?? clock.wallMs()
     this.#auditedMs = auditedMs
@@ -183,7 +191,7 @@ export class Scrubber {
       return
     }
     const interrupted = this.#current && this.#find(this.#current.sha256)
-    const next = interrupted ?? this.#oldest()
+    const next = interrupted ?? this.#waiting.first
     const waitMs = next && !interrupted ? this.#dueMs(next, rounds) : 0
     if (next && waitMs <= 0) return await this.#examine(next, rounds, signal)
     await clock.pause(Math.min(next ? waitMs : LONGEST_NAP_MS, auditDueMs, LONGEST_NAP_MS), signal)
@@ -196,7 +204,7 @@ export class Scrubber {
     const roundMs = HASTE * everyMs
     // After a long time out of service there is no time to spread anything.
     if (nowMs - this.#lastCheckMs(next) >= everyMs) return 0
-    const shareMs = (roundMs * next.sizeBytes) / Math.max(1, this.#totalBytes())
+    const shareMs = (roundMs * next.sizeBytes) / Math.max(1, this.#options.store.blobs.keptBytes)
     // A clock that was set back must not stop us for longer than it would take anyway.
     return Math.min(shareMs, (this.#endedMs ?? nowMs) + shareMs - nowMs)
   }
@@ -292,14 +300,6 @@ export class Scrubber {
     return found
   }
 
-  #oldest(): BlobRef | undefined {
-    let oldest: BlobRef | undefined
-    for (const ref of this.#options.store.blobs.all()) {
-      if (!oldest || this.#lastCheckMs(ref) < this.#lastCheckMs(oldest)) oldest = ref
-    }
-    return oldest
-  }
-
   /** To keep it, all of it was verified. */
   #lastCheckMs({ sha256, keptMs }: BlobRef): number {
     return Math.max(keptMs, this.#checkedMs.get(sha256) ?? 0)
@@ -314,12 +314,6 @@ export class Scrubber {
     if (!ref || !this.#current) return undefined
     const { sha256, nextChunk } = this.#current
     return { sha256, chunk: nextChunk, chunks: Math.ceil(ref.sizeBytes / CHUNK_BYTES) }
-  }
-
-  #totalBytes(): number {
-    let totalBytes = 0
-    for (const { sizeBytes } of this.#options.store.blobs.all()) totalBytes += sizeBytes
-    return totalBytes
   }
 
   #saveNowAndThen(): void {
