@@ -41,7 +41,7 @@ const FILES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 
 /** How many blocks of a page a test cannot run, so that each is marked on purpose. */
 const ELSEWHERE: Readonly<Record<string, number>> = {
-  'README.md': 3,
+  'README.md': 4,
   'docs/audit.md': 1,
   'docs/backup.md': 3,
   'docs/bundle-format.md': 1,
@@ -71,10 +71,10 @@ describe.each(PAGES)('%s', (page) => {
       const reader = await Reader.open(await temporaryDirectory(), upstream, BASE, FILES[page])
       onTestFailed(() => console.error(reader.log.join('\n')))
       try {
-        for (const { kind, line, text } of blocks) {
+        for (const { kind, line, site, text } of blocks) {
           const block = `${page}, line ${line}`
-          if (kind === 'config') await reader.configure(text).catch((cause) => failAt(block, cause))
-          if (kind === 'run') await reader.type(text).catch((cause) => failAt(block, cause))
+          if (kind === 'config') await reader.configure(text, site).catch((cause) => failAt(block, cause))
+          if (kind === 'run') await reader.type(text, site).catch((cause) => failAt(block, cause))
         }
       } finally {
         await reader.close()

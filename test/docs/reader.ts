@@ -20,10 +20,18 @@ const CONFIG = `upstreams:
     url: https://images.smartos.org
 `
 
-/** Somebody who has a mirror, an upstream, a shell in an empty directory, and does what a page says. */
+/** A mirror, in a directory of its own, and a shell there. */
+interface Site {
+  readonly directory: string
+  readonly ports: { readonly clients: number; readonly operators: number }
+  readonly shell: Shell
+  mirror: MirrorProcess | undefined
+}
+
+/** Somebody who has a mirror, or several, an upstream, a shell in an empty directory for each, and does what a page says. */
 export class Reader {
   /**
-   * @param heldImage uuid of one that the mirror holds when it is first asked.
+   * @param heldImage uuid of one that a mirror which reaches its upstreams holds when it is first asked.
    * @param files that the page takes for granted, by their paths.
    */
   static async open(
@@ -37,57 +45,73 @@ export class Reader {
       await write(join(programs, name), `#!/bin/sh\nexec ${process.execPath} ${join(root, path)} "$@"\n`)
       await chmod(join(programs, name), 0o755)
     }
+    await mkdir(join(directory, 'media', 'usb'), { recursive: true })
     for (const [path, content] of Object.entries(files)) await write(join(directory, path), content)
-    const ports = { clients: await freePort(), operators: await freePort() }
-    return new Reader(directory, upstream, ports, new Shell(directory, [programs], {}), heldImage)
+    return new Reader(directory, upstream, programs, heldImage)
   }
 
-  #mirror: MirrorProcess | undefined
+  readonly #sites = new Map<string, Site>()
 
   private constructor(
     private readonly directory: string,
     private readonly upstream: TestServer,
-    private readonly ports: { readonly clients: number; readonly operators: number },
-    private readonly shell: Shell,
+    private readonly programs: string,
     private readonly heldImage: string,
   ) {}
 
-  /** Runs the mirror with this configuration, which is `config.yaml` from now on. */
-  async configure(yaml = CONFIG): Promise<void> {
-    await this.#mirror?.stop()
-    const { clients, operators } = this.ports
+  /** Runs the mirror of a site with this configuration, which is its `config.yaml` from now on. */
+  async configure(yaml = CONFIG, name = ''): Promise<void> {
+    const site = await this.#site(name)
+    await site.mirror?.stop()
+    const { clients, operators } = site.ports
     const listeners = { listen: `127.0.0.1:${clients}`, operator: `127.0.0.1:${operators}`, data: './data' }
-    const settings = this.#here(yaml).replace(/^(listen|operator|data):.*\n/gm, '')
-    const config = join(this.directory, 'config.yaml')
+    const settings = this.#here(yaml, site).replace(/^(listen|operator|data):.*\n/gm, '')
+    const config = join(site.directory, 'config.yaml')
     await writeFile(config, `${stringify(listeners)}${settings}`)
-    this.#mirror = await MirrorProcess.startWith(config, join(this.directory, 'data'))
+    site.mirror = await MirrorProcess.startWith(config, join(site.directory, 'data'))
+    if (/^offline: true$/m.test(yaml)) return
     // It has been in use: what it was told of, it knows, and something is held.
-    await this.shell.type(`imgapi-mirror refresh > /dev/null; imgapi-mirror import ${this.heldImage} > /dev/null`)
+    await site.shell.type(`imgapi-mirror refresh > /dev/null; imgapi-mirror import ${this.heldImage} > /dev/null`)
   }
 
   /** Answers what was said. @throws Error when a command fails. */
-  async type(text: string): Promise<string> {
-    if (!this.#mirror) await this.configure()
-    return await this.shell.type(this.#here(text))
+  async type(text: string, name = ''): Promise<string> {
+    const site = await this.#site(name)
+    // A page with several begins with what there is before any of them runs.
+    if (!site.mirror && name === '') await this.configure()
+    return await site.shell.type(this.#here(text, site))
   }
 
-  /** What the mirror has written, for whoever looks into a failure. */
+  /** What the mirrors have written, for whoever looks into a failure. */
   get log(): readonly string[] {
-    return this.#mirror?.lines ?? []
+    return [...this.#sites.values()].flatMap(({ mirror }) => mirror?.lines ?? [])
   }
 
   async close(): Promise<void> {
-    await this.shell.close()
-    await this.#mirror?.kill()
+    for (const { mirror, shell } of this.#sites.values()) {
+      await shell.close()
+      await mirror?.kill()
+    }
   }
 
-  /** With the addresses that there are, instead of those that the page uses. */
-  #here(text: string): string {
-    const { clients, operators } = this.ports
+  async #site(name: string): Promise<Site> {
+    const known = this.#sites.get(name)
+    if (known) return known
+    const directory = join(this.directory, name)
+    await mkdir(directory, { recursive: true })
+    const ports = { clients: await freePort(), operators: await freePort() }
+    const site = { directory, ports, shell: new Shell(directory, [this.programs], {}), mirror: undefined }
+    this.#sites.set(name, site)
+    return site
+  }
+
+  /** With the addresses and the medium that there are, instead of those that the page uses. */
+  #here(text: string, { ports: { clients, operators } }: Site): string {
     return text
       .replaceAll(/\b(?:mirror|localhost|127\.0\.0\.1|0\.0\.0\.0):8080\b/g, `127.0.0.1:${clients}`)
       .replaceAll(/\b(?:mirror|localhost|127\.0\.0\.1):8081\b/g, `127.0.0.1:${operators}`)
       .replaceAll(/\bhttps?:\/\/[a-z]+\.(?:smartos\.org|example\.com)\b/g, this.upstream.url)
+      .replaceAll('/media/usb', join(this.directory, 'media', 'usb'))
   }
 }
 

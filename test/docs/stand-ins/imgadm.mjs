@@ -38,6 +38,13 @@ const COMMANDS = {
       uuid = manifest.origin
     }
   },
+  async install() {
+    const manifest = JSON.parse(readFileSync(words[words.indexOf('-m') + 1] ?? '', 'utf8'))
+    const bytes = readFileSync(words[words.indexOf('-f') + 1] ?? '')
+    const [{ sha1, size }] = manifest.files
+    if (bytes.length !== size || createHash('sha1').update(bytes).digest('hex') !== sha1) throw new Error('bad bytes')
+    console.log(`Installed image ${manifest.uuid}`)
+  },
   async publish() {
     const url = words.at(-1) ?? ''
     const manifest = JSON.parse(readFileSync(words[words.indexOf('-m') + 1] ?? '', 'utf8'))
