@@ -14,7 +14,7 @@ export function readmeText({
     'Images for SmartOS, packed to be carried to where there is no network.',
     '',
     `From:     ${from.site}, which signs with the key ${from.key}`,
-    `For:      ${receiver ? `${receiver.site}, whose inventory was signed with the key ${receiver.key}` : 'anybody'}`,
+    `For:      ${receiver ? `${receiver.site}, whose inventory ${signedBy(receiver.key)}` : 'anybody'}`,
     ...(series ? [`Series:   ${series.name}, number ${series.number}`] : []),
     `Volumes:  ${volumes}${volumes > 1 ? '; each of them can be taken in without the others, in any order' : ''}`,
     '',
@@ -41,4 +41,8 @@ export function readmeText({
         ]
       : []),
   ].join('\n')}\n`
+}
+
+function signedBy(key: string | undefined): string {
+  return key === undefined ? 'nobody trusted had signed' : `was signed with the key ${key}`
 }

@@ -169,6 +169,8 @@ describe('an export', () => {
     const index = await readIndex(join(out, result.volumes[0]!.directory))
     expect(index.requires).toMatchObject([{ uuid: BASE, name: 'base-64', version: '21.4.0' }])
     expect(index.for).toMatchObject({ site: 'closed', key: undefined })
+    const readme = readFileSync(join(out, result.volumes[0]!.directory, 'README.txt'), 'utf8')
+    expect(readme).toContain('closed, whose inventory nobody trusted had signed\n')
     expect(index.pieces.map((piece) => piece.sha256)).not.toContain(sha256(IMAGES[0]!.files[0]!))
     expect(result.warnings).toEqual([
       '1 image that is not public was left out; whoever wants them in a bundle names them by uuid, or selects public=false',
