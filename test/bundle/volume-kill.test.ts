@@ -45,13 +45,15 @@ function fraction(round: number): number {
 /** @returns whether it was still at work. */
 async function killAfter(root: string, afterMs: number): Promise<boolean> {
   const child = spawn(process.execPath, ['--import', 'tsx', program, root], { stdio: ['ignore', 'pipe', 'inherit'] })
+  // It may have written all, and be gone, before its time has come.
+  const exited = once(child, 'exit')
   let isDone = false
   child.stdout.on('data', (bytes: Buffer) => {
     isDone ||= bytes.includes('done')
   })
-  await once(child.stdout, 'data')
+  await Promise.race([once(child.stdout, 'data'), exited])
   await new Promise((resolve) => setTimeout(resolve, afterMs))
   child.kill('SIGKILL')
-  await once(child, 'exit')
+  await exited
   return !isDone
 }
