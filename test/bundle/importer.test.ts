@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import type { ExportResult } from '../../src/bundle/bundles.js'
 import { uuid } from '../images/manifests.js'
 import { madeUpBytes } from '../support/made-up-bytes.js'
 import { temporaryDirectory } from '../support/temporary.js'
@@ -335,7 +336,10 @@ it('asks for exactly what is lacking: an export for its request heals what a los
   const { text } = (await closed.api('GET', '/api/bundles/request')).body
   const asked = { select: [], inventory: text, out, isUntrustedAllowed: true }
   const { body } = await open.api('POST', '/api/bundles/export', asked)
-  expect(await open.ended(body.id)).toMatchObject({ state: 'done' })
+  const exported = await open.ended(body.id)
+  expect(exported).toMatchObject({ state: 'done' })
+  const { images } = exported.result as unknown as ExportResult
+  expect(images.reduce((sum, { bundledBytes }) => sum + bundledBytes, 0)).toBe(missingBytes)
   const { result } = await closed.import(out, { isUntrustedAllowed: true })
   expect(result).toMatchObject({ lacking: [] })
   // And what that mirror knows of where the images came from.
