@@ -29,6 +29,7 @@ export function registerExplain(program: Command, surroundings: CommandSurroundi
     const { image, words } = explanation
     const text = fitText(words.map(printable).join('\n'), surroundings.terminal?.columns())
     surroundings.write(`${options.json ? JSON.stringify(explanation, null, 2) : text}\n`)
-    if (!image?.isServed) surroundings.exitWith(FAILED)
+    const isLost = image?.reasons.some(({ code }) => code === 'file lost')
+    if (!image?.isServed || isLost) surroundings.exitWith(FAILED)
   })
 }

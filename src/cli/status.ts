@@ -97,8 +97,13 @@ function describePrewarming(policy: NonNullable<OperatorStatus['prewarming']>[nu
   const { images, isBehind, missingBytes, name, nextOpeningAt, state } = policy
   const missing = missingBytes === 0 ? '' : `, ${formatSize(missingBytes)} missing`
   const opens = state === 'waiting' && nextOpeningAt !== null ? `, opens ${formatAgo(Date.parse(nextOpeningAt))}` : ''
+  const left = [
+    images.noRoom > 0 && `no room for ${images.noRoom}`,
+    images.notToBeHad > 0 && `${images.notToBeHad} not to be had`,
+  ].filter((each) => each !== false)
+  const short = left.map((each) => `; ${each}`).join('')
   const behind = isBehind ? '; behind its deadline' : ''
-  return `${name}: ${state}, ${images.held} of ${countOf(images.wanted, 'image')} held${missing}${opens}${behind}`
+  return `${name}: ${state}, ${images.held} of ${countOf(images.wanted, 'image')} held${missing}${opens}${short}${behind}`
 }
 
 function describeBundles({ awaited, imagesMissing, missingBytes, neverCame, volumesMissing }: BundlesStatus): string {

@@ -56,10 +56,11 @@ function title({ name, os, publishedMs, state, type, uuid, version }: ImageExpla
   return `Image ${uuid}: ${name} ${version}, ${type} for ${os}, ${state}${published}`
 }
 
-function standing({ channels, isListed, isPublic, isServed, stands }: ImageExplanation): string[] {
+function standing({ channels, isListed, isPublic, isServed, reasons, stands }: ImageExplanation): string[] {
   const lists = isListed ? 'It is in our list' : 'It is not in our list'
-  const served = isServed ? 'who asks for it gets it' : 'who asks for it is refused'
-  const lines = [isListed === isServed ? `${lists}, and ${served}.` : `${lists}, but ${served}.`]
+  const isWhole = isServed && reasons.every(({ code }) => code !== 'file lost')
+  const gets = isWhole ? 'gets it' : isServed ? 'gets its manifest and no file' : 'is refused'
+  const lines = [`${lists}, ${isListed === isWhole ? 'and' : 'but'} who asks for it ${gets}.`]
   if (stands !== null) lines.push(`  What stands is ${stands.startsWith('the ') ? stands : `what ${stands} claims`}.`)
   if (channels !== null && channels.length > 0) lines.push(`  It is in the channels ${channels.join(', ')}.`)
   if (isPublic === false) lines.push('  It is not public.')

@@ -238,7 +238,18 @@ export class Explainer {
     if (found && mode === 'private' && !found.isPublic) {
       reasons.push({ code: 'private', text: 'It is not public, and this mirror shows such images to its users alone.' })
     }
+    if (found && !refusal && this.#isLost(uuid, upstreams)) {
+      reasons.push({ code: 'file lost', text: 'What was kept of it is damaged, and nobody has it to mend that.' })
+    }
     return reasons
+  }
+
+  /** Whether a file of a held image is gone, and cannot be fetched again. */
+  #isLost(uuid: Uuid, upstreams: readonly UpstreamView[]): boolean {
+    const { catalogue, isOffline, store } = this.#options
+    const files = catalogue.held(uuid)?.files ?? []
+    if (files.every(({ sha256 }) => store.blobs.find({ algorithm: 'sha256', hex: sha256 }))) return false
+    return isOffline || upstreams.every(({ says }) => says !== 'has it' && says !== 'has it unlisted')
   }
 
   #whyUnknown(uuid: Uuid, upstreams: readonly UpstreamView[]): Reason {

@@ -37,9 +37,9 @@ export interface ImageExplanation {
   readonly publishedMs: number | null
   /** Whether it is in the list that clients get without any filter. */
   readonly isListed: boolean
-  /** Whether a client who asks for it by uuid gets it. */
+  /** Whether a client who asks for it by uuid gets its manifest; and its file, where `reasons` do not say `file lost`. */
   readonly isServed: boolean
-  /** Why it is not listed, or not served; empty when it is both. */
+  /** Why it is not listed, or not served, or only its manifest is; empty when all is well. */
   readonly reasons: readonly Reason[]
   /** In order of precedence. */
   readonly upstreams: readonly UpstreamView[]
@@ -88,6 +88,7 @@ export interface Reason {
     | 'hidden'
     | 'incomplete offline'
     | 'private'
+    | 'file lost'
     | 'refused'
   /** A whole sentence. */
   readonly text: string

@@ -18,10 +18,11 @@ export interface PrewarmAnswer {
 export interface PrewarmPolicyStatus {
   readonly name: string
   /**
-   * `fetching`: a run is under way. `complete`: nothing is missing that can be had and fits. `waiting`: for its next window.
+   * `fetching`: a run is under way. `complete`: all of it is here. `short`: all of it is here that can be had and fits.
+   * `waiting`: for its next window.
    * `spent`: its budget is. `held up`: it may fetch, but its line is closed, or what is missing failed a while ago.
    */
-  readonly state: 'fetching' | 'complete' | 'waiting' | 'spent' | 'held up' | 'offline'
+  readonly state: 'fetching' | 'complete' | 'short' | 'waiting' | 'spent' | 'held up' | 'offline'
   /** When it may fetch next; now, if it may. */
   readonly nextOpeningMs: number | null
   /** Images that are wanted for themselves, and how it stands with them. */

@@ -129,7 +129,7 @@ export class Prewarms {
     const isOpen = openingMs !== undefined && openingMs <= nowMs
     const state = (): PrewarmPolicyStatus['state'] => {
       if (isOffline) return 'offline'
-      if (toCome.length === 0) return 'complete'
+      if (toCome.length === 0) return count('held') < images.length ? 'short' : 'complete'
       if (prewarming.isFetchingFor(policy)) return 'fetching'
       if (!isOpen) return 'waiting'
       return account.leftBytes(policy, nowMs) === 0 ? 'spent' : 'held up'

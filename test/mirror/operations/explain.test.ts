@@ -12,6 +12,7 @@ import { RecordingLog } from '../../support/recording-log.js'
 import { type RunningMirror, startMirror, until } from '../../support/running-mirror.js'
 import { startRangeImgapi } from '../../support/upstreams/range-imgapi.js'
 import type { ServedImage } from '../../support/upstreams/serve.js'
+import { blobPath, flipBit } from '../keeping/damage.js'
 
 const BYTES = Buffer.alloc(100_000, 'a')
 
@@ -236,6 +237,25 @@ it('says what an offline mirror lacks', async () => {
   const answer = await explain(offline, numbered(2))
   expect([codesOf(answer), answer.image?.offlineLacks]).toEqual([['incomplete offline'], [numbered(1)]])
   await expect(answer.golden).toMatchFileSnapshot('golden/incomplete-offline.txt')
+})
+
+it('does not say that clients get an image of which the file is damaged here, and gone elsewhere', async () => {
+  const bytes = Buffer.alloc(20_000, 'd')
+  const one = await upstreamWith(imageNumber(1, {}, bytes))
+  const before = await mirrorOf({ upstreams: [{ name: 'one', url: one.url }] })
+  await pull(before, numbered(1))
+  expect(codesOf(await explain(before, numbered(1)))).toEqual([])
+  await before.close()
+  const mirror = await startMirror({ upstreams: [], data: before.dataDirectory })
+  await flipBit(blobPath(mirror.dataDirectory, bytes), 10_000)
+  const headers = { 'content-type': 'application/json' }
+  await fetch(`${mirror.operatorUrl}/api/verify`, { method: 'POST', headers, body: '{}' })
+  await until(async () => codesOf(await explain(mirror, numbered(1)))?.includes('file lost') ?? false)
+  expect((await fetch(`${mirror.url}/images/${numbered(1)}`)).status).toBe(200)
+  expect((await fetch(`${mirror.url}/images/${numbered(1)}/file`)).status).toBe(503)
+  const { words } = await explain(mirror, numbered(1))
+  expect(words[1]).toBe('It is in our list, but who asks for it gets its manifest and no file.')
+  expect(words).toContain('  What was kept of it is damaged, and nobody has it to mend that.')
 })
 
 it('says where a ring of origins bites its tail', async () => {

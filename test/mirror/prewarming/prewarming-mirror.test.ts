@@ -183,6 +183,6 @@ it('makes room by what nobody wants, and never by what is wanted', async () => {
   expect(plan.evicted).toMatchObject([{ uuid: uuid(1), name: 'old' }])
   for (let round = 0; round < 2; round++) {
     await ended(mirror, await call<JobSummary>(mirror, '/api/prewarm', {}))
-    expect(await policyOf(mirror)).toMatchObject({ state: 'complete', images: { wanted: 3, held: 2, noRoom: 1 } })
+    expect(await policyOf(mirror)).toMatchObject({ state: 'short', images: { wanted: 3, held: 2, noRoom: 1 } })
   }
 })

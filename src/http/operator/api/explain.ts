@@ -23,6 +23,7 @@ const reason = z.strictObject({
     'hidden',
     'incomplete offline',
     'private',
+    'file lost',
     'refused',
   ]),
   text: z.string(),

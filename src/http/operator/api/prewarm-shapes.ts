@@ -23,9 +23,9 @@ const counts = z.strictObject({
   notToBeHad: z.number(),
 })
 
-const state = z.enum(['fetching', 'complete', 'waiting', 'spent', 'held up', 'offline']).meta({
+const state = z.enum(['fetching', 'complete', 'short', 'waiting', 'spent', 'held up', 'offline']).meta({
   description:
-    'fetching: a run is under way. complete: nothing is missing that can be had and fits. waiting: for its next window. spent: its budget is. held up: it may fetch, but its line is closed, or what is missing failed a while ago.',
+    'fetching: a run is under way. complete: all of it is here. short: all of it is here that can be had and fits. waiting: for its next window. spent: its budget is. held up: it may fetch, but its line is closed, or what is missing failed a while ago.',
 })
 
 const time = z.string().nullable().meta({ description: 'ISO 8601.' })
