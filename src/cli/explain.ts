@@ -1,7 +1,7 @@
 import type { Command } from '@commander-js/extra-typings'
 import type { Explanation } from '../mirror/operations/explanation.js'
 import { ApiClient } from './api-client.js'
-import { type CommandSurroundings, FAILED } from './command.js'
+import { CommandFailure, type CommandSurroundings, FAILED, MISUSED } from './command.js'
 import { fitText } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { printable } from './printable.js'
@@ -24,6 +24,7 @@ export function registerExplain(program: Command, surroundings: CommandSurroundi
     .option('-j, --json', 'print JSON, for programs')
     .addHelpText('after', EXAMPLES)
   addMirrorOptions(command).action(async (what, options) => {
+    if (what.trim() === '') throw new CommandFailure('which image? imgapi-mirror avail lists them', MISUSED)
     const mirror = await ApiClient.open(options, surroundings)
     const explanation = await mirror.get<Explanation>(`/api/explain/${encodeURIComponent(what)}`)
     const { image, words } = explanation

@@ -10,6 +10,7 @@ const OS: Column<ImageRow> = { name: 'os', value: ({ os }) => os, isMinor: true 
 const TYPE: Column<ImageRow> = { name: 'type', value: ({ type }) => type, isMinor: true }
 const PUB: Column<ImageRow> = {
   name: 'pub',
+  aliases: ['published', 'published_at'],
   value: ({ publishedMs }) => publishedMs,
   text: (row) => dayOf(row.publishedMs),
 }

@@ -39,11 +39,12 @@ export function registerJobs(program: Command, surroundings: CommandSurroundings
     .option('--cancel', 'have it stopped')
     .addHelpText('after', EXAMPLES)
   addMirrorOptions(addTableOptions(command, COLUMNS)).action(async (beginning, options) => {
+    if (beginning === '' || (beginning === undefined && (options.follow || options.cancel))) {
+      throw new CommandFailure('which job? imgapi-mirror jobs lists them', MISUSED)
+    }
     const mirror = await ApiClient.open(options, surroundings)
     const jobs = await listAll<JobSummary>(mirror, '/api/jobs', {})
     if (beginning === undefined) {
-      if (options.follow || options.cancel)
-        throw new CommandFailure('which job? imgapi-mirror jobs lists them', MISUSED)
       printTable(jobs, COLUMNS, options, surroundings)
       return
     }

@@ -24,6 +24,9 @@ export interface OperatorStatus
       readonly usedBytes: number
       readonly pinnedBytes: number
       readonly evictableBytes: number
+      /** Older mirrors do not say these. */
+      readonly freeBytes?: number | null
+      readonly turnedAway?: { readonly at: string; readonly neededBytes: number; readonly freeBytes: number } | null
     }
     readonly scrub: {
       readonly oldestCheckAt: string | null
@@ -31,7 +34,7 @@ export interface OperatorStatus
       readonly damageFound: number
       readonly isTooSlow: boolean
     } | null
-    readonly lost: readonly unknown[]
+    readonly lost: readonly { readonly uuid: string }[]
     /** Older mirrors do not say. */
     readonly damagedRecords?: readonly { readonly path: string }[]
   }

@@ -48,7 +48,7 @@ function describeResting(status: RestingStatus, columns: number | undefined): st
       ['kept', `${formatSize(status.bytesKept)} in ${countOf(status.blobsKept, 'file')}`],
       ['upstreams', heard.length === 0 ? 'none' : heard],
       ['conflicts', conflicts === 0 ? 'none' : `${conflicts}, where upstreams disagree`],
-      ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')} of held images`],
+      ['lost', lost.length === 0 ? 'nothing' : describeLost(lost)],
       ...(damagedRecords.length > 0 || arePinsDamaged
         ? [['damaged', [...damagedRecords.map(({ path }) => path), ...(arePinsDamaged ? ['the pins'] : [])]] as const]
         : []),
@@ -66,11 +66,7 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
     ['mirror', `${url}${status.isOffline ? ', offline' : ''}`],
     ['images', `${status.imagesHeld} held of ${status.imagesListed} listed`],
     ['kept', `${formatSize(status.bytesKept)} in ${countOf(status.blobsKept, 'file')}`],
-    [
-      'room',
-      `${formatSize(room.usedBytes)} used of ${room.quotaBytes === null ? 'what the disk has' : formatSize(room.quotaBytes)}; ` +
-        `${formatSize(room.pinnedBytes)} pinned, ${formatSize(room.evictableBytes)} could go`,
-    ],
+    ['room', describeRoom(room)],
     [
       'upstreams',
       upstreams.length === 0
@@ -80,7 +76,7 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
     ['under way', flights.length === 0 ? 'nothing' : countOf(flights.length, 'file')],
     ['conflicts', conflicts.length === 0 ? 'none' : `${conflicts.length}, where upstreams disagree`],
     ['scrub', scrub === null ? 'off' : describeScrub(scrub)],
-    ['lost', lost.length === 0 ? 'nothing' : `${countOf(lost.length, 'file')}, damaged and not to be had again so far`],
+    ['lost', lost.length === 0 ? 'nothing' : `${describeLost(lost)}, damaged and not to be had again so far`],
   ]
   if (status.prewarming?.length) facts.push(['prewarming', status.prewarming.map(describePrewarming)])
   const { bundles } = status
@@ -91,6 +87,29 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
     facts.push(['damaged', `${first.path}${more}: damaged at start, so that the image counts as not held`])
   }
   return formatFacts(facts, columns)
+}
+
+function describeRoom(room: OperatorStatus['keeping']['room']): string[] {
+  const { evictableBytes, freeBytes, pinnedBytes, quotaBytes, turnedAway, usedBytes } = room
+  const limit = quotaBytes === null ? '' : ` of ${formatSize(quotaBytes)}`
+  // Older mirrors do not say what is free.
+  const free = typeof freeBytes === 'number' ? `, ${formatSize(freeBytes)} free on the disk` : ''
+  const lines = [
+    `${formatSize(usedBytes)} used${limit}${free}`,
+    `${formatSize(pinnedBytes)} pinned, ${formatSize(evictableBytes)} could go`,
+  ]
+  if (turnedAway) {
+    const { at, freeBytes: wasFree, neededBytes } = turnedAway
+    const what = neededBytes === 0 ? 'a file of unknown size' : `a file of ${formatSize(neededBytes)}`
+    lines.push(`no room: ${what} was not kept, ${formatAgo(Date.parse(at))}, as only ${formatSize(wasFree)} were free`)
+  }
+  return lines
+}
+
+/** Images of which a file is lost are not among those held. */
+function describeLost(lost: readonly { readonly uuid: string }[]): string {
+  const images = new Set(lost.map(({ uuid }) => uuid)).size
+  return `${countOf(lost.length, 'file')} of ${countOf(images, 'image')}, not held any more`
 }
 
 function describePrewarming(policy: NonNullable<OperatorStatus['prewarming']>[number]): string {

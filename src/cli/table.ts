@@ -10,6 +10,8 @@ type Cell = string | number | boolean | undefined | null
 export interface Column<Row> {
   /** As `-o` and `-s` know it, in lower case; the header is the same in capitals. */
   readonly name: string
+  /** What else imgadm calls it; `-o` and `-s` know that too. */
+  readonly aliases?: readonly string[]
   /** What it is sorted by, and shown as if nothing else is said. */
   readonly value: (row: Row) => Cell
   /** How it is shown to people. */
@@ -74,7 +76,8 @@ function chooseColumns<Row>(list: string, columns: readonly Column<Row>[]): Colu
 }
 
 function findColumn<Row>(word: string, columns: readonly Column<Row>[]): Column<Row> {
-  const found = columns.find(({ name }) => name === word.toLowerCase())
+  const wanted = word.toLowerCase()
+  const found = columns.find(({ aliases, name }) => name === wanted || aliases?.includes(wanted))
   if (found) return found
   const names = columns.map(({ name }) => name)
   const meant = closestWord(word, names)

@@ -313,10 +313,8 @@ export class Catalogue {
   }
 
   /** Counts of everything, for operators. */
-  count(): { listed: number; held: number; withheld: number } {
-    let held = 0
-    for (const entry of this.#entries.values()) if (entry.held?.image.files.length) held++
-    return { listed: this.listed().length, held, withheld: this.#withheld.size }
+  count(): { listed: number; withheld: number } {
+    return { listed: this.listed().length, withheld: this.#withheld.size }
   }
 
   /** Takes in what was heard: new claims, changed ones, withdrawn ones. */

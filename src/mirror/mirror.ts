@@ -173,6 +173,18 @@ export interface RoomStatus {
   readonly evictableBytes: number
   /** Let go of since the start. */
   readonly evictedBytes: number
+  /** What the disk has for more files, as it was looked at last; `undefined`: never yet, or it does not say. */
+  readonly freeBytes?: number | undefined
+  /** The last file that there was no room for, as long as none so large has found any since. */
+  readonly turnedAway?: TurnedAway | undefined
+}
+
+/** A file that passes by at best, because there is no room to keep it. */
+export interface TurnedAway {
+  readonly atMs: number
+  /** What it needed, and what there was of the disk and the quota, whoever might have left. */
+  readonly neededBytes: number
+  readonly freeBytes: number
 }
 
 /** Times in ms since 1970. */

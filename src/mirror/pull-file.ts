@@ -57,11 +57,11 @@ export async function pullFile(pull: FilePull, { fly, held, make }: PullWays): P
   const teller = setInterval(() => {
     onProgress(Math.min(flight.receivedBytes, sizeBytes))
     // Nobody would have anything of bytes that pass by.
-    if (flight.isPassing) abandon(noRoomFor(manifest))
+    if (flight.isPassing) abandon(noRoomFor(manifest, sizeBytes))
   }, PROGRESS_EVERY_MS)
   try {
     const landed = await abortable(flight.ended, signal)
-    if (!landed.fingerprint) throw noRoomFor(manifest)
+    if (!landed.fingerprint) throw noRoomFor(manifest, sizeBytes)
     await held(manifest)
     onProgress(sizeBytes)
   } finally {
@@ -72,6 +72,7 @@ export async function pullFile(pull: FilePull, { fly, held, make }: PullWays): P
   }
 }
 
-function noRoomFor({ uuid }: Manifest): MirrorError {
-  return new MirrorError('STORE_FULL', `there is no room to keep image ${uuid}`)
+function noRoomFor({ uuid }: Manifest, sizeBytes: number): MirrorError {
+  const needed = `its file needs ${sizeBytes} bytes, and status says what is free`
+  return new MirrorError('STORE_FULL', `there is no room to keep image ${uuid}: ${needed}`)
 }

@@ -242,7 +242,7 @@ export class PullThroughMirror implements Mirror {
     const onListing: RefresherOptions['onListing'] = async (upstream, listing) => {
       this.#recompression.wake()
       await this.registry.heard(upstream, listing)
-      this.#prewarming.catalogueChanged()
+      this.#prewarming.lookSoon()
     }
     this.#refresher = new Refresher({ upstreams, heard, catalogue, refreshMs, onListing, counters, log })
     this.#inquiries = new Inquiries({ upstreams, channels, catalogue, heard, missTtlMs, patienceMs, log })
@@ -259,6 +259,7 @@ export class PullThroughMirror implements Mirror {
       offersOf: (manifest) => this.#knownOffersOf(manifest),
       isMadeHere: (manifest) => this.#recompression.makes(manifest),
       fetch: (manifest, fileIndex) => this.#fetch(manifest, fileIndex),
+      onChange: () => this.#prewarming.lookSoon(),
       counters,
       record,
       log,
@@ -431,14 +432,13 @@ export class PullThroughMirror implements Mirror {
 
   status(): MirrorStatus {
     const { isOffline } = this.#options
-    const { held, withheld } = this.#catalogue.count()
     const blobs = [...this.#options.store.blobs.all()]
     return {
       isOffline,
       // Of what is known, clients are shown what is active (see selectImages).
       imagesListed: this.#listed().manifests.filter(({ state }) => state === 'active').length,
-      imagesHeld: held,
-      imagesWithheld: withheld,
+      imagesHeld: this.operations.images.countHeld(),
+      imagesWithheld: this.#catalogue.count().withheld,
       blobsKept: blobs.length,
       bytesKept: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
       upstreams: this.#refresher.status(),
@@ -715,6 +715,7 @@ export class PullThroughMirror implements Mirror {
       }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
       status: () => this.status(),
+      lookAtDisk: () => this.#keeping.room.look(),
       explain: async (what, signal, awaitedOf) => {
         await this.#prewarming.lookAgain()
         return await explainer.explain(what, signal, awaitedOf)

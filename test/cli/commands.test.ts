@@ -243,6 +243,30 @@ describe('a command', () => {
     await rm(found, { recursive: true })
   })
 
+  it('takes no directory without a manifest for one that was taken in', async () => {
+    const found = await mkdtemp(join(tmpdir(), 'imgapi-mirror-found-'))
+    await writeFile(join(found, 'a'.repeat(64)), bytesOf(7, 5000))
+    const { code, err } = await ask(`adopt ${found}`)
+    expect(code).toBe(1)
+    expect(err).toContain('what is looked for are files named manifest, *.json, *.imgmanifest')
+    expect(await ask(`adopt -j ${found}`)).toMatchObject({ code: 1, err: '' })
+    await rm(found, { recursive: true })
+  })
+
+  it.each([
+    ['explain', 'which image? imgapi-mirror avail lists them'],
+    ['jobs', 'which job? imgapi-mirror jobs lists them'],
+  ])('%s asks back what an empty argument was to be', async (command, question) => {
+    const { code, err } = await runCommand([command, '', '--url', mirror.operatorUrl])
+    expect([code, err]).toEqual([2, `imgapi-mirror: ${question}\n`])
+  })
+
+  it("knows imgadm's names of columns", async () => {
+    const ours = await ask('avail -o uuid,pub -s -pub')
+    expect(ours.out).toMatch(/^[0-9a-f]{8}-.* \d{4}-/m)
+    expect(await ask('avail -o uuid,published_at -s -published_at')).toEqual(ours)
+  })
+
   it('stops work when it is told to', async () => {
     release = deferred<void>()
     const { out } = await ask(`import ${LINUX} --no-wait`)

@@ -9,6 +9,7 @@ export function normalise(text: string): string {
     .replace(/(?:\d+[dhms] ?)+ ago|\bnow\b/g, 'AGO')
     .replace(/ in \d+[dhms](?: \d+[dhms])?(?:, [\d.]+ \wi?B\/s)?/g, '')
     .replace(/\b\d+ms\b/g, 'DURATION')
+    .replace(/\b[\d.]+ \w?i?B free on the disk/g, 'SIZE free on the disk')
     // Entries are written about a second after what they tell of.
     .replace(/^(What the ledger says last:\n)(?: {2}.*\n)*/gm, '$1  ENTRIES\n')
     .replace(/\bimgapi-[0-9a-f]{12}/g, 'imgapi-BUNDLE')

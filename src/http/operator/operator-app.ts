@@ -35,7 +35,10 @@ export function makeOperatorApp(options: OperatorAppOptions): Koa<RequestState> 
 
   answer('/healthz', (context) => healthz(context, options.version))
   answer('/readyz', (context) => readyz(context, options.whyNotReady))
-  answer('/status', (context) => status(context, options.mirror, options.api?.imports))
+  answer('/status', async (context) => {
+    await options.api?.operations.lookAtDisk()
+    await status(context, options.mirror, options.api?.imports)
+  })
   answer('/metrics', (context) => metrics(context, options.metrics))
   for (const path of ['/rate', '/upstreams/:name/rate']) {
     router.register(path, ['PUT', 'DELETE'], async (context) => {

@@ -1,5 +1,12 @@
 import type { BundleImports, BundlesStatus } from '../../bundle/bundles.js'
-import type { ImportStatus, KeepingStatus, Mirror, MirrorStatus, UpstreamStatus } from '../../mirror/mirror.js'
+import type {
+  ImportStatus,
+  KeepingStatus,
+  Mirror,
+  MirrorStatus,
+  TurnedAway,
+  UpstreamStatus,
+} from '../../mirror/mirror.js'
 import type { PrewarmPolicyStatus } from '../../mirror/operations/prewarm-answers.js'
 import type { Context } from '../every-request.js'
 import { sendJson } from '../send-json.js'
@@ -84,11 +91,24 @@ function importOf({ current, startedMs, endedMs, error, ...rest }: ImportStatus)
 
 function keepingOf({ room, scrub, lost, damagedRecords }: KeepingStatus) {
   return {
-    room: { ...room, quotaBytes: room.quotaBytes ?? null },
+    room: roomOf(room),
     scrub: scrub ? scrubOf(scrub) : null,
     lost,
     damagedRecords,
   }
+}
+
+function roomOf({ freeBytes, quotaBytes, turnedAway, ...room }: KeepingStatus['room']) {
+  return {
+    ...room,
+    quotaBytes: quotaBytes ?? null,
+    freeBytes: freeBytes ?? null,
+    turnedAway: turnedAway ? turnedAwayOf(turnedAway) : null,
+  }
+}
+
+function turnedAwayOf({ atMs, ...amounts }: TurnedAway) {
+  return { at: isoTime(atMs), ...amounts }
 }
 
 function scrubOf({ oldestCheckMs, auditedMs, current, ...scrub }: NonNullable<KeepingStatus['scrub']>) {

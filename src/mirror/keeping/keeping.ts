@@ -46,6 +46,8 @@ export interface KeepingOptions extends Omit<KeepingRules, 'pins'> {
   readonly isMadeHere: (manifest: Manifest) => boolean
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
+  /** As MenderOptions says. */
+  readonly onChange: () => void
   readonly counters: MirrorCounters
   readonly record: RecordHappening
   readonly log: Log

@@ -29,6 +29,8 @@ export interface MenderOptions {
   readonly isMadeHere?: (manifest: Manifest) => boolean
   /** Fetches a file that is not kept. Resolves when it is, rejects when nobody delivers it. */
   readonly fetch: (manifest: Manifest, fileIndex: number) => Promise<void>
+  /** Told when a blob is out of service, or good again. */
+  readonly onChange?: () => void
   readonly counters: MirrorCounters
   readonly record: RecordHappening
   readonly log: Log
@@ -102,6 +104,10 @@ export class Mender {
     const joined = this.#underWay.get(sha256)
     if (joined) return joined
     const started = work()
+      .then((isMended) => {
+        if (isMended) this.#options.onChange?.()
+        return isMended
+      })
       .catch((error: unknown) => {
         const isOver = isMirrorError(error, 'CLOSING')
         if (!isOver) this.#options.log.error({ sha256, err: error }, `blob ${sha256} could not be mended`)
@@ -127,6 +133,7 @@ export class Mender {
       const fingerprint = damage.chunks && (await this.#fingerprintOf(sha256))
       record('damaged', uuids[0], { sha256, foundBy: damage.foundBy, chunks: damage.chunks, images: uuids })
       await this.#quarantine(sha256, { ...damage, uuids })
+      this.#options.onChange?.()
       record('quarantined', uuids[0], { sha256, images: uuids })
       counters.damageFound('blob')
       log.error({ sha256, uuids, ...damage }, `blob ${sha256} is damaged and is no longer served`)

@@ -13,7 +13,7 @@ import type { Store } from '../../store/store.js'
 import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
 import type { RecordHappening } from '../ledger.js'
-import type { RoomStatus } from '../mirror.js'
+import type { RoomStatus, TurnedAway } from '../mirror.js'
 import { type Departure, type Kept, type KeptImage, planEviction, stayingImages } from './eviction-plan.js'
 
 export interface RoomOptions {
@@ -79,6 +79,8 @@ export class Room {
   readonly #making = new OneAtATime()
   #quotaBytes: number | undefined
   #evictedBytes = 0
+  #freeBytes: number | undefined
+  #turnedAway: TurnedAway | undefined
   #awaited: () => Awaited = () => NOTHING_AWAITED
 
   constructor(options: RoomOptions) {
@@ -102,11 +104,10 @@ export class Room {
    */
   receive(expected: ExpectedBlob): Promise<PartialBlob> {
     return this.#making.run(async () => {
-      if (!(await this.#makeRoomFor(expected))) {
-        const what = expected.isOpenEnded ? 'a file of unknown length' : `a file of ${expected.sizeBytes} bytes`
-        throw new MirrorError('STORE_FULL', `no room for ${what}, and nothing more may be let go of`)
-      }
-      return await this.#options.store.blobs.receive(expected)
+      if (!(await this.#makeRoomFor(expected))) throw await this.#turnAway(expected)
+      const partial = await this.#options.store.blobs.receive(expected)
+      if (this.#turnedAway && this.#turnedAway.neededBytes <= expected.sizeBytes) this.#turnedAway = undefined
+      return partial
     })
   }
 
@@ -229,7 +230,22 @@ export class Room {
       pinnedBytes: sumOf(pinned.values()),
       evictableBytes: sumOf(evictable.values()),
       evictedBytes: this.#evictedBytes,
+      freeBytes: this.#freeBytes,
+      turnedAway: this.#turnedAway,
     }
+  }
+
+  /** Asks the disk what it has free, for `status`. */
+  async look(): Promise<void> {
+    this.#freeBytes = await this.#options.store.blobs.freeBytes().catch(() => undefined)
+  }
+
+  async #turnAway({ isOpenEnded, sizeBytes }: ExpectedBlob): Promise<MirrorError> {
+    const freeBytes = Math.max(0, -(await this.#shortBytes(0)))
+    this.#turnedAway = { atMs: this.#options.clock.wallMs(), neededBytes: isOpenEnded ? 0 : sizeBytes, freeBytes }
+    const what = isOpenEnded ? 'a file of unknown length' : `a file of ${sizeBytes} bytes`
+    const there = `${freeBytes} bytes are free, and nothing more may be let go of`
+    return new MirrorError('STORE_FULL', `no room for ${what}: ${there}`)
   }
 
   /** A file that is left half done needs only the other half. */

@@ -133,6 +133,15 @@ export class KnownImages {
     return isWrittenDown && manifest.files.every((_, index) => blobOf(manifest, index) !== undefined)
   }
 
+  /** How many are; those that are being published here have no file yet, and are not among them. */
+  countHeld(): number {
+    let held = 0
+    for (const manifest of this.#options.catalogue.all()) {
+      if (manifest.files.length > 0 && this.isHeld(manifest)) held++
+    }
+    return held
+  }
+
   row(manifest: Manifest): ImageRow {
     const { blobOf, catalogue, pins, store } = this.#options
     const { uuid, name, version, os, type, state, isPublic, publishedAt, origin, files } = manifest

@@ -26,6 +26,8 @@ export interface Operations extends MirrorOperations {
 export interface MirrorOperations {
   /** What is going on. */
   status(): MirrorStatus
+  /** Has `status` say what the disk has free now. */
+  lookAtDisk(): Promise<void>
   readonly jobs: Jobs
   readonly auditing: Auditing
   readonly images: KnownImages

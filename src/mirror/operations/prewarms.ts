@@ -118,12 +118,13 @@ export class Prewarms {
 
   #statusOf(policy: PrewarmPolicy, plan: Plan | undefined): PrewarmPolicyStatus {
     const { isOffline, now, prewarming } = this.#options
+    // Asked before the clock: one that is open is so since a moment that has passed.
+    const openingMs = prewarming.nextOpeningMs(policy)
     const nowMs = now()
     const images = plan?.images.filter((image) => image.policy === policy.name) ?? []
     const count = (...outcomes: readonly Outcome[]) => images.filter(({ outcome }) => outcomes.includes(outcome)).length
     const account = prewarming.account(policy)
     const toCome = images.filter(({ outcome }) => outcome === 'comes' || outcome === 'late' || outcome === 'never')
-    const openingMs = prewarming.nextOpeningMs(policy)
     const deadlineMs = policy.deadline && nextOpeningMs(policy.deadline, nowMs)
     const { budget } = policy
     const isOpen = openingMs !== undefined && openingMs <= nowMs

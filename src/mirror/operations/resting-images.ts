@@ -119,7 +119,7 @@ export class RestingImages {
     return {
       dataDirectory: this.path,
       imagesKnown: all.length,
-      imagesHeld: this.#catalogue.count().held,
+      imagesHeld: this.images.countHeld(),
       blobsKept: blobs.size,
       bytesKept: [...blobs.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
       imagesPinned: rows.filter(({ isHeld, isPinned }) => isHeld && isPinned).length,

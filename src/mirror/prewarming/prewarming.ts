@@ -140,8 +140,8 @@ export class Prewarming {
     this.#sleep?.abort()
   }
 
-  /** The catalogue is another one: there may be something to do. */
-  catalogueChanged(): void {
+  /** The catalogue is another one, or what is kept: there may be something to do. */
+  lookSoon(): void {
     this.#standingMs = Number.NEGATIVE_INFINITY
     this.#sleep?.abort()
   }
@@ -244,7 +244,12 @@ export class Prewarming {
   async #look(): Promise<void> {
     const { clock, isOffline, refresh } = this.#options
     if (this.#run) return await this.#run.job.ended
-    if (this.#policies.length === 0 || isOffline) return
+    if (this.#policies.length === 0) return
+    if (isOffline) {
+      // Nothing comes, but what is here may be lost.
+      if (clock.steadyMs() - this.#standingMs >= STANDING_EVERY_MS) await this.#takeStanding()
+      return
+    }
     const nowMs = clock.wallMs()
     const open = new Set(this.#policies.filter((policy) => this.#isOpen(policy, nowMs)).map(({ name }) => name))
     const hasOpened = [...open].some((name) => !this.#open.has(name))

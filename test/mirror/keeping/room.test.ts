@@ -97,6 +97,22 @@ describe('room', () => {
     expect(rig.here(a, b)).toEqual([true, true])
   })
 
+  it('tells of a file that it was too small for, what that needed and what there was, until one so large fits', async () => {
+    const rig = await makeRig({ quotaBytes: 300 * KIB, pins: ['name=image-1'] })
+    await rig.keep(1)
+    const [needed, free] = [301 * KIB, 200 * KIB]
+    const message = `no room for a file of ${needed} bytes: ${free} bytes are free, and nothing more may be let go of`
+    await expect(rig.room.receive(expected(needed))).rejects.toThrow(message)
+    const told = { turnedAway: { neededBytes: needed, freeBytes: free } }
+    await (await rig.room.receive(expected(KIB))).close()
+    expect(rig.room.status()).toMatchObject(told)
+    await rig.room.look()
+    expect(rig.room.status().freeBytes).toBeGreaterThan(0)
+    rig.quota.bytes = 1000 * KIB
+    await (await rig.room.receive(expected(needed))).close()
+    expect(rig.room.status().turnedAway).toBeUndefined()
+  })
+
   it('is not made of what is pinned, nor of what that builds on', async () => {
     const rig = await makeRig({ quotaBytes: 300 * KIB, pins: ['name=image-2'] })
     const base = await rig.keep(1)

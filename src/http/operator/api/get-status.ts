@@ -64,6 +64,14 @@ const keeping = z.strictObject({
     pinnedBytes: z.number(),
     evictableBytes: z.number(),
     evictedBytes: z.number(),
+    freeBytes: z
+      .number()
+      .nullable()
+      .meta({ description: 'What the disk has for more files; null where it does not say.' }),
+    turnedAway: z
+      .strictObject({ at: time, neededBytes: z.number(), freeBytes: z.number() })
+      .nullable()
+      .meta({ description: 'The last file that there was no room for, while none so large has found any since.' }),
   }),
   scrub: z
     .strictObject({
@@ -132,5 +140,8 @@ export const getStatus = defineEndpoint({
       imports: z.array(clientImport).meta({ description: 'Wanted by clients of IMGAPI; newest first.' }),
     })
     .meta({ id: 'Status' }),
-  handle: ({ imports, operations }) => describeStatus(operations.status(), imports.status()),
+  handle: async ({ imports, operations }) => {
+    await operations.lookAtDisk()
+    return describeStatus(operations.status(), imports.status())
+  },
 })
