@@ -17,6 +17,8 @@ export interface OperatorStatus
     readonly nextOpeningAt: string | null
   })[]
   /** Older mirrors do not say. */
+  readonly ledgerDamaged?: number
+  /** Older mirrors do not say. */
   readonly bundles?: BundlesStatus | null
   readonly keeping: {
     readonly room: {

@@ -81,6 +81,11 @@ function describe(status: OperatorStatus, url: string, columns: number | undefin
   if (status.prewarming?.length) facts.push(['prewarming', status.prewarming.map(describePrewarming)])
   const { bundles } = status
   if (bundles && bundles.awaited + bundles.neverCame > 0) facts.push(['bundles', describeBundles(bundles)])
+  const { ledgerDamaged = 0 } = status
+  if (ledgerDamaged > 0) {
+    const entries = ledgerDamaged === 1 ? '1 entry was' : `${ledgerDamaged} entries were`
+    facts.push(['ledger', `${entries} damaged at start; imgapi-mirror audit verify names what is wrong`])
+  }
   const [first, ...others] = damagedRecords
   if (first) {
     const more = others.length === 0 ? '' : `, and ${others.length} more`

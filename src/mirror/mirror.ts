@@ -119,6 +119,8 @@ export interface MirrorStatus {
   readonly flights: readonly FlightStatus[]
   readonly conflicts: readonly Conflict[]
   readonly keeping: KeepingStatus
+  /** How many entries of the newest segment of the ledger were found damaged at start. */
+  readonly ledgerDamaged?: number
   /** Layers that clients of IMGAPI cannot unpack, and that are packed anew. */
   readonly recompression?: RecompressionStatus
   /** How it stands with what is to be here before anyone asks. */

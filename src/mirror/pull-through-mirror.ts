@@ -452,6 +452,7 @@ export class PullThroughMirror implements Mirror {
       })),
       conflicts: this.#catalogue.conflicts(),
       keeping: this.#keeping.status(),
+      ledgerDamaged: this.ledger.standing.damaged,
       recompression: this.#recompression.status(),
       prewarming: this.operations.prewarms.status().policies,
       imports: this.#publisher.imports(),

@@ -54,6 +54,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   #goodBytes = 0
   #gap: Gap | undefined
   #lost = 0
+  #damaged = 0
   #timer: NodeJS.Timeout | undefined
   #isFailing = false
   #isClosed = false
@@ -82,7 +83,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   }
 
   get standing(): LedgerStore['standing'] {
-    return { entries: this.#seq, waiting: this.#waiting.length, lost: this.#lost }
+    return { entries: this.#seq, waiting: this.#waiting.length, lost: this.#lost, damaged: this.#damaged }
   }
 
   append(kind: string, image: string | undefined, facts: object): void {
@@ -259,11 +260,16 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
     let cut: { segment: string; bytes: number } | undefined
     // Mostly the last one; a run that was killed may have begun one, and written no line into it.
     for (const segment of segments.reverse()) {
-      const { endBytes, last, lines, sizeBytes } = await this.endOf(segment)
+      const { damaged, endBytes, last, lines, sizeBytes } = await this.endOf(segment)
       if (sizeBytes > endBytes) cut = { segment, bytes: sizeBytes - endBytes }
       this.#segment = Number.parseInt(segment, 10)
       this.#goodBytes = endBytes
       if (!last) continue
+      this.#damaged = damaged
+      if (damaged > 0) {
+        const message = `ledger/${segment} has damaged entries (${damaged}); imgapi-mirror audit verify names them`
+        log.error({ path: join(root, 'ledger', segment), damaged }, message)
+      }
       this.#hash = hashOfLine(last)
       // Of a damaged line the number is not believed; the chain goes on behind it, and the check tells which it was.
       this.#seq = placeOfLine(last)?.seq ?? lines

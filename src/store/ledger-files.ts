@@ -29,6 +29,14 @@ interface Lines {
   readonly unfinishedBytes: number
 }
 
+interface SegmentEnd {
+  readonly last: Buffer | undefined
+  readonly lines: number
+  readonly damaged: number
+  readonly endBytes: number
+  readonly sizeBytes: number
+}
+
 /** The files of the ledger, read as they stand. Needs no lock: they only grow. */
 export class LedgerFiles implements LedgerReader {
   readonly #root: string
@@ -145,19 +153,21 @@ export class LedgerFiles implements LedgerReader {
     }
   }
 
-  /** The last whole line of a segment, where its lines end, and how many there are. */
-  async endOf(
-    segment: string,
-  ): Promise<{ last: Buffer | undefined; lines: number; endBytes: number; sizeBytes: number }> {
+  /** The last whole line of a segment, where its lines end, how many there are, and how many of them are not as we seal them. */
+  async endOf(segment: string): Promise<SegmentEnd> {
     let [last, count, endBytes, sizeBytes]: [Buffer | undefined, number, number, number] = [undefined, 0, 0, 0]
+    let damaged = 0
     for await (const { lines, unfinishedBytes } of this.#linesOf(segment)) {
       const newest = lines.at(-1)
       if (newest) last = Buffer.from(newest)
       count += lines.length
-      for (const line of lines) endBytes += line.length + 1
+      for (const line of lines) {
+        endBytes += line.length + 1
+        if (!isSealed(line)) damaged++
+      }
       sizeBytes = endBytes + unfinishedBytes
     }
-    return { last, lines: count, endBytes, sizeBytes }
+    return { last, lines: count, damaged, endBytes, sizeBytes }
   }
 
   /** The last bytes of a file that are no whole line, at most so many. */

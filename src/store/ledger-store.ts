@@ -79,8 +79,16 @@ export interface LedgerStore extends LedgerReader {
    * that is counted, and told by an entry of its own as soon as one can be written.
    */
   append(kind: string, image: string | undefined, facts: object): void
-  /** Entries so far, and those that were lost since the start. In memory. */
-  readonly standing: { readonly entries: number; readonly waiting: number; readonly lost: number }
+  /**
+   * Entries so far, and those that were lost since the start; and how many were damaged at start in the newest segment, which is read
+   * then anyway: older ones are for `check`. In memory.
+   */
+  readonly standing: {
+    readonly entries: number
+    readonly waiting: number
+    readonly lost: number
+    readonly damaged: number
+  }
   /** Resolves when everything appended so far is durable. @throws MirrorError STORE_FULL, STORE_BROKEN. */
   flush(): Promise<void>
   /** Signs the head of everything appended so far, as an entry and in `ledger/head`. @throws MirrorError STORE_FULL, STORE_BROKEN. */

@@ -27,6 +27,17 @@ it('names the record of an image that was damaged at start', async () => {
   }
 })
 
+it('says at start that the ledger is damaged, in the log too', async () => {
+  const data = await temporaryDirectory()
+  await (await openMirror({ data, upstreams: [] })).close()
+  await (await openMirror({ data, upstreams: [] })).close()
+  await flipBit(join(data, 'ledger', '000001.jsonl'), 40)
+  const mirror = await startMirror({ data, upstreams: [] })
+  const { out } = await runCommand(['status', '--url', mirror.operatorUrl])
+  expect(out).toContain('1 entry was damaged at start; imgapi-mirror audit verify names what is wrong\n')
+  expect(mirror.log.lines.some(({ message }) => message.includes('ledger/000001.jsonl has damaged entries'))).toBe(true)
+})
+
 it('counts no image as held of which a file is lost, wherever it counts', async () => {
   const [base, leaf] = [Buffer.alloc(20_000, 'b'), Buffer.alloc(20_000, 'l')]
   const origin = 'aaaaaaaa-0000-4000-8000-000000000001'

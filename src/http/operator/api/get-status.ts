@@ -129,6 +129,10 @@ export const getStatus = defineEndpoint({
       flights: z.array(flight),
       conflicts: z.array(conflict),
       keeping,
+      ledgerDamaged: z.number().optional().meta({
+        description:
+          'Entries of the newest segment of the ledger that were found damaged at start; audit/verify reads all of it.',
+      }),
       recompression: z
         .strictObject({
           waiting: z.number(),
