@@ -25,11 +25,13 @@ export interface Held {
   readonly wants: readonly Want[]
 }
 
-const LINE_LENGTH = 72
+/** Of contents: with number, kind and check a line fits 80 columns, and a printed page. */
+const LINE_LENGTH = 64
+const SIGNATURE_WORDS_PER_LINE = 7
 const TITLE = [
   `${INVENTORY_TITLE}`,
-  'The last four characters of a line check it. Typed by hand: 0 and O are the same, 1, I and L, and',
-  'small letters; the order of lines does not matter.',
+  'The last four characters of a line check it. Typed by hand: 0 and O are the',
+  'same, so are 1, I and L, and small letters; the order of lines does not matter.',
   '',
 ]
 
@@ -100,8 +102,8 @@ function signatureLines(signature: string): CheckedLine[] {
   const [, line = '', , global = ''] = signature.split('\n')
   const text = formatBase32(Buffer.concat([Buffer.from(line, 'base64'), Buffer.from(global, 'base64')]))
   const words = text.match(/.{1,8}/g) ?? []
-  return Array.from({ length: Math.ceil(words.length / 8) }, (_, index) => ({
+  return Array.from({ length: Math.ceil(words.length / SIGNATURE_WORDS_PER_LINE) }, (_, index) => ({
     kind: 'sign',
-    content: words.slice(index * 8, index * 8 + 8).join(' '),
+    content: words.slice(index * SIGNATURE_WORDS_PER_LINE, (index + 1) * SIGNATURE_WORDS_PER_LINE).join(' '),
   }))
 }

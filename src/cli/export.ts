@@ -6,7 +6,7 @@ import type { JobSummary } from '../mirror/jobs.js'
 import { formatSize } from './amounts.js'
 import { ApiClient } from './api-client.js'
 import { CommandFailure, type CommandSurroundings, FAILED, MISUSED } from './command.js'
-import { countOf } from './facts.js'
+import { countOf, fitText } from './facts.js'
 import { addMirrorOptions } from './mirror-options.js'
 import { printable } from './printable.js'
 import { readCount, readFilter, readSize } from './read-arguments.js'
@@ -130,7 +130,7 @@ function tellPlan(plan: ExportPlan, out: string | undefined, surroundings: Comma
     lines.push(`${name} ${countOf(images.length, 'image')}, ${size}${free}.`)
   }
   if (pulledBytes > 0) lines.push(`${formatSize(pulledBytes)} would be pulled first.`)
-  surroundings.write(lines.map((line) => `${line}\n`).join(''))
+  tell(lines, surroundings)
   warn(plan, surroundings)
 }
 
@@ -145,7 +145,7 @@ function tellResult(result: ExportResult, surroundings: CommandSurroundings): vo
     const rest = volumes.length - written.length
     if (rest > 0) lines.push(`${countOf(rest, 'volume')} of it ${rest === 1 ? 'is' : 'are'} not on this medium.`)
   }
-  surroundings.write(lines.map((line) => `${line}\n`).join(''))
+  tell(lines, surroundings)
   warn(result, surroundings)
 }
 
@@ -154,8 +154,12 @@ function describeRest({ alreadyThere, volumes }: ExportPlan): string[] {
   return volumes.length === 0 ? [...there, 'Nothing is to be packed.'] : there
 }
 
-function warn({ warnings }: ExportPlan, { complain }: CommandSurroundings): void {
-  for (const warning of warnings) complain(`imgapi-mirror: ${printable(warning)}\n`)
+function tell(lines: readonly string[], { terminal, write }: CommandSurroundings): void {
+  for (const line of lines) write(`${fitText(line, terminal?.columns())}\n`)
+}
+
+function warn({ warnings }: ExportPlan, { complain, terminal }: CommandSurroundings): void {
+  for (const warning of warnings) complain(`${fitText(`imgapi-mirror: ${printable(warning)}`, terminal?.columns())}\n`)
 }
 
 /** Filters are checked here, uuids stand for themselves. */

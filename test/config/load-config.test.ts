@@ -145,6 +145,7 @@ upstreams:
     const { bundles } = await load(`bundles: {site: plant 7, trustedKeys: [site-a.pub], wanted: ${wanted}}`)
     expect(bundles).toEqual({
       site: 'plant 7',
+      isDiode: false,
       trustedKeys: [publicKey],
       wanted: [
         { kind: 'select', filters: ['name=~base'], latest: 2 },

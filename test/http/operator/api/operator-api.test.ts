@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { expect, it, onTestFinished } from 'vitest'
+import type { ExportResult } from '../../../../src/bundle/bundles.js'
 import { Importer } from '../../../../src/bundle/importer.js'
 import { ENDPOINTS } from '../../../../src/http/operator/api/endpoints.js'
 import { type JobDetails, type JobSummary, Jobs } from '../../../../src/mirror/jobs.js'
@@ -346,6 +347,27 @@ it('imports bundles for whoever is on this machine alone, lists what is lacking 
   expect(await ask(operatorUrl, 'GET', '/api/bundles')).toMatchObject({ body: nothing })
   const importer = new Importer({ mirror: { jobs: new Jobs({ log: silentLog }) } } as never)
   expect(() => importer.startImport({ path: '/' }, { name: 'eve', isLocal: false })).toThrow(/for whoever is on it/)
+})
+
+it('says what is held and what is lacking, and plans and packs a bundle of what another site lacks', async () => {
+  const { base, left, pull, url } = await makeRig()
+  await pull(base)
+  const { body: inventory } = await ask<{ text: string }>(url, 'GET', '/api/inventory')
+  expect(await ask(url, 'GET', '/api/bundles/request')).toMatchObject({
+    status: 200,
+    body: { text: expect.stringContaining('imgapi-mirror inventory') },
+  })
+  const out = await temporaryDirectory()
+  const request = { select: [uuidOf(left)], inventory: inventory.text, out, parityPercent: 0 }
+  expect(await ask(url, 'POST', '/api/bundles/plan', request)).toMatchObject({
+    status: 200,
+    body: { id: null, images: [{ uuid: uuidOf(left), why: 'selected' }], pulledBytes: 100 * KIB },
+  })
+  const { body: job } = await ask<JobSummary>(url, 'POST', '/api/bundles/export', request)
+  const { result } = (await follow(url, job)).at(-1) as { result: ExportResult }
+  expect(result).toMatchObject({ images: [{ uuid: uuidOf(left), bundledBytes: 100 * KIB }], warnings: [] })
+  expect(await readdir(out)).toEqual(result.volumes.map(({ directory }) => directory))
+  expect(await ask(url, 'POST', '/api/bundles/plan', { ...request, inventory: 'none' })).toMatchObject({ status: 422 })
 })
 
 it('lets auditors verify, report, compare, sign and look', async () => {
