@@ -119,6 +119,16 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
     fires: { [ours('ledger_signed_timestamp_seconds')]: '0x300' },
     quiet: { [ours('ledger_signed_timestamp_seconds')]: '0x59 3600x59 7200x59 10800x100' },
   },
+  ImgapiMirrorPrewarmBehind: {
+    minutes: 45,
+    fires: { [ours('prewarm_policies_behind')]: '1x60' },
+    quiet: { [ours('prewarm_policies_behind')]: '1x10 0x40' },
+  },
+  ImgapiMirrorBundleAwaited: {
+    minutes: 25 * 60,
+    fires: { [ours('bundles_awaited')]: '1x1600', [ours('bundles_never_came')]: '0x1600' },
+    quiet: { [ours('bundles_awaited')]: '1x1000 0x600', [ours('bundles_never_came')]: '0x1600' },
+  },
   ImgapiMirrorSlow: {
     minutes: 30,
     fires: { [`nodejs_eventloop_lag_p99_seconds${at()}`]: '0.7x40' },
