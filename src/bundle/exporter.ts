@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { MirrorError } from '../errors.js'
+import { isMirrorError, MirrorError } from '../errors.js'
 import type { Uuid } from '../images/uuid.js'
 import type { Carrying } from '../mirror/carrying.js'
 import type { Job, JobProgress } from '../mirror/jobs.js'
@@ -7,6 +7,7 @@ import type { Operator } from '../mirror/operations/operations.js'
 import type { Media, Medium } from '../store/medium.js'
 import type { BundleExports, ExportPlan, ExportRequest, ExportResult, Lacking } from './bundles.js'
 import { type Draft, type DraftQuestion, draftExport } from './draft-export.js'
+import { failIfGone } from './fail-if-gone.js'
 import { type Candidates, findSelected, findWanted } from './find-candidates.js'
 import type { Inventory, Want } from './inventory.js'
 import { parseInventory } from './parse-inventory.js'
@@ -123,7 +124,12 @@ export class Exporter implements BundleExports {
       refuseWithoutRoom(await roomLacking(medium, prepared.volumes, parityPercent), out)
       await this.#past.begin(bundle.id, contents, bundle.index, Date.now())
       const begunMs = (await this.#past.begunMs(bundle.id))!
-      await writeBundle({ ...{ mirror, medium, bundle, volumes, parityPercent, begunMs, progress } })
+      await writeBundle({ ...{ mirror, medium, bundle, volumes, parityPercent, begunMs, progress } }).catch(
+        async (error: unknown) => {
+          if (isMirrorError(error, 'MEDIUM_UNREADABLE')) await failIfGone(medium)
+          throw error
+        },
+      )
       this.#tell(prepared, order)
       return { ...plan, writtenBytes: volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) }
     } finally {

@@ -8,6 +8,7 @@ import type { Media, Medium } from '../store/medium.js'
 import type { ArrivedBundles } from './arrived-bundles.js'
 import type { BundleImports, BundlesStatus, ImportRequest, ImportResult, Lacking, SeriesGap } from './bundles.js'
 import { CompleteImages } from './complete-images.js'
+import { failIfGone } from './fail-if-gone.js'
 import { findVolumes } from './find-volumes.js'
 import type { Intake } from './intake.js'
 import type { TrustedKeys } from './trusted-keys.js'
@@ -32,9 +33,14 @@ interface Findings {
   readonly volumes: VolumeResult[]
   readonly held: Set<string>
   readonly bundles: Map<string, BundleIndex>
+  /** What found no room here, in words, by the uuid of the image, or the SHA-256 of a layer that is no image's file. */
+  readonly withoutRoom: Map<string, string>
 }
 
 const SIGNATURE_LIMIT_BYTES = 4096
+
+/** Of what found no room, so many are named. */
+const MOST_NAMED = 3
 
 /** What is said when nothing of ours is to blame. */
 const REFUSALS = ['BUNDLE_INVALID', 'BUNDLE_UNTRUSTED', 'MEDIUM_UNREADABLE'] as const
@@ -112,7 +118,7 @@ export class Importer implements BundleImports {
         `${medium.path}: no volume of a bundle is here, nor in a directory below it`,
       )
     }
-    const findings: Findings = { volumes: [], held: new Set(), bundles: new Map() }
+    const findings: Findings = { volumes: [], held: new Set(), bundles: new Map(), withoutRoom: new Map() }
     for (const directory of directories) {
       progress.signal.throwIfAborted()
       findings.volumes.push(await this.#importVolume(medium, directory, request, by, progress, findings))
@@ -122,6 +128,7 @@ export class Importer implements BundleImports {
       findings,
       progress,
     )
+    refuseWithoutRoom(findings)
     return this.#resultOf(findings, progress)
   }
 
@@ -197,6 +204,7 @@ export class Importer implements BundleImports {
         },
         onHeld: (uuids) => this.#tellHeld(uuids, findings, progress),
         onLost: () => failIfGone(medium, directory),
+        onNoRoom: (sha256, why) => this.#tellNoRoom(sha256, why, bundle, findings, progress),
       }).run()
     } finally {
       done()
@@ -222,6 +230,25 @@ export class Importer implements BundleImports {
     }
   }
 
+  #tellNoRoom(
+    sha256: string,
+    why: string,
+    { images }: BundleIndex,
+    { withoutRoom }: Findings,
+    progress: JobProgress,
+  ): void {
+    const { intake, mirror } = this.#options
+    const without = images.filter(({ files }) => files.some((file) => file.sha256 === sha256))
+    for (const { manifest } of without) {
+      const { name, uuid, version } = manifest
+      if (intake.isHeld(uuid)) continue
+      withoutRoom.set(uuid, `${name} ${version} (${uuid})`)
+      progress.item(uuid, { state: 'failed', note: `${name} ${version}: ${why}` })
+    }
+    if (without.length === 0) withoutRoom.set(sha256, `layer ${sha256}`)
+    mirror.log.warn({ sha256, images: without.map(({ manifest }) => manifest.uuid) }, `of a bundle: ${why}`)
+  }
+
   #resultOf({ bundles, held, volumes }: Findings, progress: JobProgress): ImportResult {
     const { arrived, intake } = this.#options
     const lacking = [...bundles.keys()].flatMap((id) => arrived.lackingOf(id) ?? [])
@@ -241,6 +268,17 @@ export class Importer implements BundleImports {
       lacking,
     }
   }
+}
+
+/** @throws MirrorError STORE_FULL when something found no room: to carry it once more would not help. */
+function refuseWithoutRoom({ withoutRoom }: Findings): void {
+  if (withoutRoom.size === 0) return
+  const named = [...withoutRoom.values()].slice(0, MOST_NAMED).join(', ')
+  const more = withoutRoom.size > MOST_NAMED ? ` and ${withoutRoom.size - MOST_NAMED} more` : ''
+  throw new MirrorError(
+    'STORE_FULL',
+    `there is no room here for ${named}${more}; all else that fits has come. Make room, or raise the quota, and give the same command again`,
+  )
 }
 
 function nameOf({ id, volume: { volume, volumes } }: OpenVolume): string {
@@ -267,16 +305,4 @@ async function readSignature(medium: Medium, path: string): Promise<Buffer | und
     if (!isMirrorError(error, ...REFUSALS)) throw error
     return undefined
   }
-}
-
-/** @throws MirrorError MEDIUM_UNREADABLE when the directory is not there any more: what is damaged is still there. */
-async function failIfGone(medium: Medium, directory: string): Promise<void> {
-  const message = `${medium.path} is gone: was it pulled out? What came stays; put it back and give the same command again`
-  let entries: readonly unknown[]
-  try {
-    entries = await medium.list(directory, 100_000)
-  } catch (cause) {
-    throw new MirrorError('MEDIUM_UNREADABLE', message, { cause })
-  }
-  if (entries.length === 0) throw new MirrorError('MEDIUM_UNREADABLE', message)
 }

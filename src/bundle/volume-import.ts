@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isMirrorError } from '../errors.js'
 import type { BundledFile } from '../images/bundle/bundle-index.js'
 import { MAX_ICON_BYTES } from '../images/bundle/bundle-limits.js'
 import { dockerObjectName, iconName, pieceName } from '../images/bundle/bundle-names.js'
@@ -7,7 +8,7 @@ import type { Carrying } from '../mirror/carrying.js'
 import type { Arrival } from '../store/arrival-store.js'
 import type { CompleteImages } from './complete-images.js'
 import type { Intake } from './intake.js'
-import { takePiece } from './take-piece.js'
+import { type TakenPiece, takePiece } from './take-piece.js'
 import type { OpenVolume } from './volume-reader.js'
 import { awaitedImages } from './what-is-lacking.js'
 
@@ -24,6 +25,8 @@ export interface VolumeImportOptions {
   readonly onHeld: (uuids: readonly string[]) => void
   /** Told when some of it could not be had: throws when the medium is gone, and nothing more of it is to be had. */
   readonly onLost: () => Promise<void>
+  /** Told of a file that found no room here, and why. What is smaller may find some all the same. */
+  readonly onNoRoom: (sha256: string, why: string) => void
 }
 
 /** What became of a volume. */
@@ -46,6 +49,8 @@ const MOST_NAMED = 3
 export class VolumeImport {
   readonly #options: VolumeImportOptions
   readonly #paths: ReadonlySet<string>
+  /** Files, by sha256. */
+  readonly #withoutRoom = new Set<string>()
   readonly #taken: TakenVolume = { takenBytes: 0, healedBlocks: 0, lostBytes: 0, refusals: [], refused: 0 }
 
   constructor(options: VolumeImportOptions) {
@@ -120,7 +125,11 @@ export class VolumeImport {
       }
       const source = { upstream: `bundle:${bundle.from.site}`, location: `bundle:${id}` }
       const wanted = { ...{ volume, path, piece, file, source, signal, onRead }, room: mirror.room }
-      let taken = await takePiece(wanted)
+      let taken = await this.#ifThereIsRoom(sha256, () => takePiece(wanted))
+      if (!taken) {
+        onRead(endBytes - startBytes)
+        continue
+      }
       // What was wrong had come another way: all of it anew, if all of it is here.
       const isWhole = startBytes === 0 && endBytes === file.sizeBytes
       if (taken.refusal !== undefined && isWhole) taken = await takePiece(wanted)
@@ -136,6 +145,19 @@ export class VolumeImport {
       complete.kept(sha256, taken.kept)
       const held = await complete.holdWith(sha256, { arrival: this.#options.arrival, index: bundle })
       onHeld(held.map(({ manifest }) => manifest.uuid))
+    }
+  }
+
+  /** `undefined` where there is none: of a file in many pieces that is found out once. */
+  async #ifThereIsRoom(sha256: string, take: () => Promise<TakenPiece>): Promise<TakenPiece | undefined> {
+    if (this.#withoutRoom.has(sha256)) return undefined
+    try {
+      return await take()
+    } catch (error) {
+      if (!isMirrorError(error, 'STORE_FULL')) throw error
+      this.#withoutRoom.add(sha256)
+      this.#options.onNoRoom(sha256, error.message)
+      return undefined
     }
   }
 

@@ -20,7 +20,7 @@ export class ClosedSite {
   #mirror: RunningMirror
 
   static async start(settings: Record<string, unknown> = {}): Promise<ClosedSite> {
-    const data = await temporaryDirectory()
+    const data = (settings.data as string | undefined) ?? (await temporaryDirectory())
     const key = join(await temporaryDirectory(), 'site-a.pub')
     await writeFile(key, signer.publicKey)
     const whole = {
@@ -49,9 +49,9 @@ export class ClosedSite {
     return this.#settings.data
   }
 
-  async restart(): Promise<void> {
+  async restart(changes: object = {}): Promise<void> {
     await this.#mirror.close()
-    this.#mirror = await openMirror(this.#settings)
+    this.#mirror = await openMirror({ ...this.#settings, ...changes })
   }
 
   async api(method: string, path: string, body?: object): Promise<Answer> {
@@ -64,9 +64,19 @@ export class ClosedSite {
 
   /** Imports, and waits for the end. */
   async import(path: string, more: object = {}): Promise<EndedJob> {
-    const { body, status } = await this.api('POST', '/api/bundles/import', { path, ...more })
+    return await this.ended(await this.begin('import', { path, ...more }))
+  }
+
+  /** Answers the job's id. */
+  async begin(what: 'import' | 'export', request: object): Promise<string> {
+    const { body, status } = await this.api('POST', `/api/bundles/${what}`, request)
     if (status !== 202) throw new Error(JSON.stringify(body))
-    return await this.ended(body.id)
+    return body.id
+  }
+
+  /** Waits until a job has done so much. */
+  async hasDone(id: string, bytes: number): Promise<void> {
+    await until(async () => (await this.api('GET', `/api/jobs/${id}`)).body.doneBytes >= bytes)
   }
 
   async ended(id: string): Promise<EndedJob> {

@@ -30,6 +30,28 @@ export async function mountSmallDisk(sizeMib: number): Promise<string> {
   return path
 }
 
+/** A stick, as small as that, that can be pulled out and put back with all that is on it. */
+export async function mountStick(sizeMib: number) {
+  const stick = await mountSmallDisk(sizeMib)
+  const path = await fs.mkdtemp(join(tmpdir(), 'imgapi-mirror-stick-'))
+  let isIn = false
+  const putBack = () => {
+    execFileSync('mount', ['--bind', stick, path], { stdio: 'pipe' })
+    isIn = true
+  }
+  /** Whoever has a file of it open keeps that; all else is gone at once. */
+  const pullOut = () => {
+    execFileSync('umount', ['--lazy', path], { stdio: 'pipe' })
+    isIn = false
+  }
+  putBack()
+  onTestFinished(async () => {
+    if (isIn) pullOut()
+    await fs.rmdir(path)
+  })
+  return { path, pullOut, putBack }
+}
+
 function mount(path: string, sizeMib: number): void {
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeMib}m`, 'tmpfs', path], { stdio: 'pipe' })
 }
