@@ -49,6 +49,7 @@ function describe({ image, knowsReads }: Shown, columns: number | undefined): st
     ['origin', image.origin ?? 'none'],
     ['size', formatSize(image.sizeBytes)],
     ['held', image.heldSinceMs === null ? 'no' : `since ${formatTime(image.heldSinceMs)}, as ${image.upstream} has it`],
+    ...(image.cameBy ? [['came by', describeBundle(image.cameBy)] as const] : []),
     ...(image.isHeld && knowsReads
       ? [['read', image.lastReadMs === null ? 'never' : formatAgo(image.lastReadMs)] as const]
       : []),
@@ -65,6 +66,12 @@ function describe({ image, knowsReads }: Shown, columns: number | undefined): st
     ],
   ]
   return formatFacts(facts, columns)
+}
+
+function describeBundle({ atMs, bundle, signedBy, site }: NonNullable<ImageDetails['cameBy']>): string {
+  const who = signedBy ? `signed by the key ${signedBy.key}` : 'signed by nobody'
+  const trust = signedBy?.isTrusted ? '' : ', and taken though nobody trusts that'
+  return `bundle ${bundle.slice(0, 12)} from ${site}, ${formatTime(atMs)}, ${who}${trust}`
 }
 
 function describePin({ by, reason, sinceMs }: PinFacts): string {

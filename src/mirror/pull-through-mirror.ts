@@ -34,6 +34,7 @@ import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus
 import { openBlob, openFlight } from './open-files.js'
 import { Adoption } from './operations/adoption.js'
 import { Auditing } from './operations/auditing.js'
+import { ENTRIES_LOOKED_AT } from './operations/came-by.js'
 import { Explainer } from './operations/explain.js'
 import { KnownImages } from './operations/known-images.js'
 import type { MirrorOperations } from './operations/operations.js'
@@ -686,6 +687,7 @@ export class PullThroughMirror implements Mirror {
       find: (uuid, signal) => this.#find(uuid, signal),
       blobOf,
       lastCheckMs: (sha256) => this.#keeping.checkedMs(sha256),
+      entriesAbout: (uuid) => store.ledger.newest(uuid, ENTRIES_LOOKED_AT),
     })
     const auditing = new Auditing({
       ledger: this.ledger,

@@ -9,6 +9,7 @@ import { temporaryDirectory } from '../support/temporary.js'
 import { ClosedSite } from './closed-site.js'
 import { MIB, madeUpImage, writeMadeUpBundle } from './made-up-bundle.js'
 import { makeSigner } from './signers.js'
+import { signer } from './volumes.js'
 
 const base = madeUpImage(uuid(1), madeUpBytes(3 * MIB + 17, 1), { name: 'base', icon: madeUpBytes(300, 9) })
 const leaf = madeUpImage(uuid(2), madeUpBytes(2 * MIB, 2), { name: 'leaf', origin: uuid(1) })
@@ -125,7 +126,7 @@ it('repeats in the ledger what the maker of the bundle knows of where an image c
   const claim = { image: uuid(1), kind: 'claim', upstream: 'joyent', firstSeenMs: 1, files: [] }
   const entry = { image: uuid(1), kind: 'ledger', seq: 7, hash: 'ab'.repeat(32), entry: { kind: 'pulled' } }
   const provenance = `${JSON.stringify(claim)}\nnot json\n${JSON.stringify(entry)}\n`
-  await writeMadeUpBundle(medium, [base], { provenance })
+  const { id } = await writeMadeUpBundle(medium, [base], { provenance })
   const site = await ClosedSite.start()
   await site.import(medium)
   await site.restart()
@@ -141,6 +142,8 @@ it('repeats in the ledger what the maker of the bundle knows of where an image c
   ])
   const { body } = await site.api('GET', `/api/images/${uuid(1)}`)
   expect(body.upstream).toBe('bundle:open')
+  const signedBy = { key: signer.key, isTrusted: true }
+  expect(body.cameBy).toEqual({ bundle: id, site: 'open', signedBy, atMs: expect.any(Number) })
   expect(body.files[0].extents).toMatchObject([{ upstream: 'bundle:open' }])
 })
 

@@ -108,7 +108,7 @@ it('shows what comes by bundles, what is lacking of them, and where an image cam
   await until(async () => (await explained()).includes('It came by bundle'))
   await expectGolden(
     'explain-bundle',
-    lacking + (await transcriptOf(site, [...atEveryWidth(`explain ${APP}`)], medium)),
+    lacking + (await transcriptOf(site, [...atEveryWidth(`explain ${APP}`), [`show ${APP}`]], medium)),
   )
 })
 

@@ -4,7 +4,6 @@ import { identityDifferences } from '../../images/identity.js'
 import type { Manifest } from '../../images/manifest.js'
 import { parseUuid, type Uuid } from '../../images/uuid.js'
 import type { HeldFile, HeldImage } from '../../store/image-store.js'
-import type { LedgerEntry } from '../../store/ledger-store.js'
 import type { Store } from '../../store/store.js'
 import type { Upstream } from '../../upstream/upstream.js'
 import type { Catalogue } from '../catalogue.js'
@@ -12,13 +11,12 @@ import type { Channels } from '../channels.js'
 import type { ConflictPolicies } from '../conflict-policies.js'
 import type { Flights } from '../flights.js'
 import type { Keeping } from '../keeping/keeping.js'
-import type { Happenings } from '../ledger.js'
 import type { Refresher } from '../refresher.js'
+import { cameBy, ENTRIES_LOOKED_AT } from './came-by.js'
 import { explainInWords } from './explain-in-words.js'
 import type {
   AncestorView,
   AwaitedView,
-  CameByView,
   EvictionView,
   Explanation,
   HeldFileView,
@@ -64,8 +62,7 @@ export interface ExplainerOptions {
 
 /** How many further images of a name are named. */
 const OTHERS_SHOWN = 20
-/** Among how many of the newest entries of the ledger it is looked for by which bundle it came, and how many are told. */
-const LEDGER_READ = 100
+/** How many of the newest entries of the ledger are told. */
 const LEDGER_SHOWN = 8
 /** How many images that pin another one are named. */
 const PINS_SHOWN = 10
@@ -301,7 +298,7 @@ export class Explainer {
 
   async #ledger(uuid: Uuid): Promise<Pick<ImageExplanation, 'cameBy' | 'ledger'>> {
     try {
-      const entries = await this.#options.store.ledger.newest(uuid, LEDGER_READ)
+      const entries = await this.#options.store.ledger.newest(uuid, ENTRIES_LOOKED_AT)
       return {
         cameBy: cameBy(entries),
         ledger: entries.slice(-LEDGER_SHOWN).map(({ atMs, facts, kind, seq }) => ({ seq, atMs, kind, facts })),
@@ -429,12 +426,4 @@ function refusalReason({ code, message }: MirrorError): Reason {
 
 function isoTime(ms: number): string {
   return new Date(ms).toISOString()
-}
-
-/** As the ledger's kind `imported` has it. */
-function cameBy(entries: readonly LedgerEntry[]): CameByView | null {
-  const entry = entries.findLast(({ kind }) => kind === 'imported')
-  if (!entry) return null
-  const { bundle, from, signedBy } = entry.facts as unknown as Happenings['imported']
-  return { bundle, site: from.site, signedBy, atMs: entry.atMs }
 }

@@ -1,4 +1,5 @@
 import type { Uuid } from '../../images/uuid.js'
+import type { CameByView } from './explanation.js'
 
 /*
  * What operators are told of images, and of what was done with them. Plain JSON: times in ms since 1970, sizes in bytes, `null`
@@ -42,6 +43,8 @@ export interface ImageDetails extends ImageRow {
   readonly claims: readonly ClaimFacts[]
   readonly conflicts: readonly ConflictFacts[]
   readonly pins: readonly PinFacts[]
+  /** By which bundle it came here; `null` for one that is not held, or did not, as far as the newest entries of the ledger say. */
+  readonly cameBy: CameByView | null
   /** Empty unless held. */
   readonly files: readonly HeldFileFacts[]
 }

@@ -1,12 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { MirrorError } from '../../errors.js'
+import { isMirrorError, MirrorError } from '../../errors.js'
 import { ancestryOf } from '../../images/ancestry.js'
 import { type Filter, matchesFilter } from '../../images/filter.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import type { JsonObject } from '../../parts/json-object.js'
 import type { BlobRef, BlobStore } from '../../store/blob-store.js'
+import type { LedgerEntry } from '../../store/ledger-store.js'
 import type { Catalogue } from '../catalogue.js'
+import { cameBy } from './came-by.js'
 import type { AncestryAnswer, ClaimFacts, HeldFileFacts, ImageDetails, ImageRow, Page } from './image-answers.js'
 import type { Pins } from './pins.js'
 
@@ -21,6 +23,8 @@ export interface KnownImagesOptions {
   readonly blobOf: (manifest: Manifest, fileIndex: number) => BlobRef | undefined
   /** When it was last read from end to end and found right. */
   readonly lastCheckMs: (sha256: string) => number | undefined
+  /** The newest entries of the ledger about an image, so many as are looked at for the bundle that it came by. */
+  readonly entriesAbout: (uuid: Uuid) => Promise<readonly LedgerEntry[]>
 }
 
 export interface ImageQuery {
@@ -102,7 +106,18 @@ export class KnownImages {
       }),
       conflicts: conflicts.map(({ uuid: _same, ...facts }) => facts),
       pins: pins.of(manifest),
+      cameBy: catalogue.held(uuid) ? await this.#cameBy(uuid) : null,
       files: this.#heldFiles(manifest),
+    }
+  }
+
+  async #cameBy(uuid: Uuid): Promise<ImageDetails['cameBy']> {
+    try {
+      return cameBy(await this.#options.entriesAbout(uuid))
+    } catch (error) {
+      // What the disk does not give cannot be told; everything else can.
+      if (!isMirrorError(error, 'STORE_BROKEN')) throw error
+      return null
     }
   }
 

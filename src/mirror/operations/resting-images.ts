@@ -96,6 +96,8 @@ export class RestingImages {
       maxAncestry,
       find: async (uuid) => this.#catalogue.find(uuid),
       blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
+      // The ledger is not read: `audit log` does that, of a directory as of a mirror.
+      entriesAbout: async () => [],
       lastCheckMs: (sha256) => atRest.checkedMs.get(sha256),
     })
   }

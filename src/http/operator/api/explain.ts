@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Lacking } from '../../../bundle/bundles.js'
 import type { AwaitedView, Explanation } from '../../../mirror/operations/explanation.js'
 import { defineEndpoint } from './define-endpoint.js'
+import { cameBy } from './image-shapes.js'
 
 /** Those of Docker layers are of no version that an RFC knows. */
 const uuid = z.guid() as unknown as z.ZodType<Explanation['others'][number]['uuid']>
@@ -111,14 +112,7 @@ const image = z.strictObject({
     z.strictObject({ uuid, name: text, version: text, is: z.enum(['held', 'not held', 'withheld', 'unknown']) }),
   ),
   brokenAncestry: text,
-  cameBy: z
-    .strictObject({
-      bundle: z.string(),
-      site: z.string(),
-      signedBy: z.strictObject({ key: z.string(), isTrusted: z.boolean() }).nullable(),
-      atMs: z.number(),
-    })
-    .nullable(),
+  cameBy,
   awaited: z.array(
     z.strictObject({
       bundle: z.string(),

@@ -85,6 +85,16 @@ const heldFile = z
   })
   .meta({ id: 'HeldFile' })
 
+/** By which bundle an image came. */
+export const cameBy = z
+  .strictObject({
+    bundle: z.string(),
+    site: z.string(),
+    signedBy: z.strictObject({ key: z.string(), isTrusted: z.boolean() }).nullable(),
+    atMs: z.number(),
+  })
+  .nullable()
+
 export const imageDetails = z
   .strictObject({
     ...imageRow.shape,
@@ -92,6 +102,7 @@ export const imageDetails = z
     claims: z.array(claim),
     conflicts: z.array(conflict),
     pins: z.array(pinFacts),
+    cameBy,
     files: z.array(heldFile),
   })
   .meta({ id: 'ImageDetails' }) satisfies z.ZodType<Wire<ImageDetails>>
