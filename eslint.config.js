@@ -3,7 +3,7 @@
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', 'coverage', 'eslint.config.js', '**/*.mjs'] },
+  { ignores: ['dist', 'node_modules', 'coverage', '.mutation', 'eslint.config.js', '**/*.mjs'] },
   {
     files: ['**/*.ts'],
     plugins: { '@typescript-eslint': tseslint.plugin },
