@@ -2,7 +2,6 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -12,6 +11,7 @@ import { makeImage, uuidOf } from '../support/made-up-images.js'
 import { MirrorProcess } from '../support/mirror-process.js'
 import { whyNoPrograms } from '../support/programs.js'
 import { until } from '../support/running-mirror.js'
+import { takesConnections } from '../support/takes-connections.js'
 import { temporaryDirectory } from '../support/temporary.js'
 import { startUpstream } from '../support/upstreams/start-upstream.js'
 
@@ -41,13 +41,7 @@ async function startHaproxy(mirrors: readonly [MirrorProcess, MirrorProcess]): P
   const url = `http://127.0.0.1:${port}`
   await until(async () => {
     if (child.exitCode !== null) throw new Error(`haproxy ended with ${child.exitCode}`)
-    const socket = connect(port, '127.0.0.1')
-    const isListening = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    socket.destroy()
-    return isListening
+    return await takesConnections(url)
   })
   return url
 }

@@ -2,12 +2,12 @@ import { execFile, spawn, spawnSync } from 'node:child_process'
 import { createPrivateKey, randomUUID, sign, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { freePort } from '../../scripts/free-port.mjs'
 import type { MadeBlob, MadeDockerImage } from './docker-images.js'
+import { takesConnections } from './takes-connections.js'
 import type { Certificates } from './upstreams/certificates.js'
 import { basic, serve, type TestServer } from './upstreams/serve.js'
 
@@ -98,7 +98,7 @@ export async function startDockerRegistry(workspace: string, form: RegistryForm 
   child.stderr.on('data', (chunk) => {
     said = (said + chunk).slice(-2000)
   })
-  while (!(await isListening(port))) {
+  while (!(await takesConnections(`http://127.0.0.1:${port}`))) {
     if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}: ${said}`)
     await wait(20)
   }
@@ -263,16 +263,4 @@ export async function startTokenServer(
     requests: server.requests,
     close: () => server.close(),
   })
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
-  }
 }

@@ -1,10 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { freePort } from '../../scripts/free-port.mjs'
+import { takesConnections } from './takes-connections.js'
 
 /** Why Debian's nginx cannot be had here, or `undefined` when it can. */
 export function whyNoNginx(): string | undefined {
@@ -59,19 +59,5 @@ export async function runNginx(workspace: string, url: string, lines: string): P
       child.kill('SIGQUIT')
       if (child.exitCode === null) await once(child, 'exit')
     },
-  }
-}
-
-/** Whether anybody does at this address, whatever is spoken there. */
-async function takesConnections(url: string): Promise<boolean> {
-  const { hostname, port } = new URL(url)
-  const socket = connect(Number(port), hostname)
-  try {
-    await once(socket, 'connect')
-    return true
-  } catch {
-    return false
-  } finally {
-    socket.destroy()
   }
 }

@@ -1,7 +1,7 @@
 import { type ImageSelection, selectTags } from '../../images/docker/image-selection.js'
-import { compareVersions, parseTagVersion } from '../../images/docker/tag-version.js'
 import { matchesFilter } from '../../images/filter.js'
 import type { Manifest } from '../../images/manifest.js'
+import { newerFirst, newestOfEachName } from '../../images/newest-of-each-name.js'
 import type { JsonObject } from '../../parts/json-object.js'
 import type { PrewarmPolicy } from './prewarm-policy.js'
 
@@ -27,24 +27,13 @@ export function wantedImages(selection: Selection, listed: readonly Manifest[]):
   const rank = (manifest: Manifest, place: number) => {
     ranked.set(manifest, Math.min(place, ranked.get(manifest) ?? place))
   }
-  for (const [manifest, place] of ranksByName(matching, selection)) rank(manifest, place)
+  for (const newestFirst of newestOfEachName(matching, selection.latest, selection.by)) {
+    for (const [place, manifest] of newestFirst.entries()) rank(manifest, place)
+  }
   for (const [manifest, place] of taggedImages(selection.docker, candidates)) rank(manifest, place)
   return [...ranked]
-    .sort(([one, rankOfOne], [other, rankOfOther]) => rankOfOne - rankOfOther || byDate(one, other))
+    .sort(([one, rankOfOne], [other, rankOfOther]) => rankOfOne - rankOfOther || newerFirst(one, other))
     .map(([manifest]) => manifest)
-}
-
-function* ranksByName(matching: readonly Manifest[], { by, latest }: Selection): Generator<[Manifest, number]> {
-  const byName = new Map<string, Manifest[]>()
-  for (const manifest of matching) {
-    const same = byName.get(manifest.name)
-    if (same) same.push(manifest)
-    else byName.set(manifest.name, [manifest])
-  }
-  for (const same of byName.values()) {
-    const newestFirst = same.sort(by === 'version' ? byVersion : byDate).slice(0, latest)
-    yield* newestFirst.map((manifest, place): [Manifest, number] => [manifest, place])
-  }
 }
 
 /** The layers that tags name, with the place of the tag among those that are meant. */
@@ -85,22 +74,4 @@ function isSameRepository(selected: string, shown: string): boolean {
   const isHost = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost')
   const repository = isHost ? rest.join('/') : shown
   return selected.replace(/^library\//, '') === repository.replace(/^library\//, '')
-}
-
-/** Newest first. What says no version stands behind what does. */
-function byVersion(one: Manifest, other: Manifest): number {
-  const [versionOfOne, versionOfOther] = [parseTagVersion(one.version), parseTagVersion(other.version)]
-  if (versionOfOne && versionOfOther) return compareVersions(versionOfOther, versionOfOne) || byDate(one, other)
-  if (versionOfOne || versionOfOther) return versionOfOne ? -1 : 1
-  return byDate(one, other)
-}
-
-/** Newest first; by uuid, where that is all that tells them apart. */
-function byDate(one: Manifest, other: Manifest): number {
-  const [dateOfOne, dateOfOther] = [publishedMs(one), publishedMs(other)]
-  return dateOfOther - dateOfOne || (one.uuid < other.uuid ? -1 : 1)
-}
-
-function publishedMs({ publishedAt }: Manifest): number {
-  return (publishedAt && Date.parse(publishedAt)) || 0
 }

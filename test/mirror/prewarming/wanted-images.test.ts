@@ -76,18 +76,19 @@ it('looks only into the channels that are named', () => {
   expect(wanted(placed, { match: ['os=smartos'], channels: ['release'] })).toEqual(['other 1.0.0'])
 })
 
+const layer = (repository: string, version: string, ...tags: string[]): JsonObject => ({
+  name: 'docker-layer',
+  type: 'docker',
+  os: 'linux',
+  version,
+  tags: {
+    'docker:repo': repository,
+    'docker:id': `sha256:${'0'.repeat(64)}`,
+    ...Object.fromEntries(tags.map((tag) => [`docker:tag:${tag}`, true])),
+  },
+})
+
 it('finds the images of Docker tags, whatever registry they are of', () => {
-  const layer = (repository: string, version: string, ...tags: string[]): JsonObject => ({
-    name: 'docker-layer',
-    type: 'docker',
-    os: 'linux',
-    version,
-    tags: {
-      'docker:repo': repository,
-      'docker:id': `sha256:${'0'.repeat(64)}`,
-      ...Object.fromEntries(tags.map((tag) => [`docker:tag:${tag}`, true])),
-    },
-  })
   const layers = listed(
     layer('alpine', 'base'),
     layer('alpine', 'three-nineteen', '3.19', '3'),
@@ -101,4 +102,9 @@ it('finds the images of Docker tags, whatever registry they are of', () => {
     'docker-layer three-nineteen',
   ])
   expect(wanted(layers, { docker: ['alpine'], exclude: ['version=three-twenty'] })).toEqual([])
+})
+
+it('tells layers apart by their repositories: all have one name', () => {
+  const layers = listed(layer('alpine', '3.19'), layer('busybox', '1.36'), layer('alpine', '3.20'))
+  expect(wanted(layers, { match: ['type=docker'], latest: 1 })).toEqual(['docker-layer 3.20', 'docker-layer 1.36'])
 })
