@@ -1,20 +1,15 @@
-import { LRUCache } from 'lru-cache'
-import { isMirrorError, MirrorError } from '../errors.js'
-import { ancestryOf } from '../images/ancestry.js'
+import { MirrorError } from '../errors.js'
 import type { Claim } from '../images/claim.js'
-import { strongestDigest } from '../images/digest.js'
-import { type LayerCompression, SNIFF_BYTES, sniffCompression } from '../images/docker/sniff-compression.js'
 import type { ListQuery } from '../images/list-query.js'
-import type { ImageFile, Manifest } from '../images/manifest.js'
+import type { Manifest } from '../images/manifest.js'
 import { selectImages } from '../images/match-query.js'
 import { parseUuid, type Uuid } from '../images/uuid.js'
 import { abortable } from '../parts/abortable.js'
 import { systemClock } from '../parts/clock.js'
 import type { Log } from '../parts/log.js'
 import { steadyPlan } from '../parts/rate-plan.js'
-import { SingleFlight } from '../parts/single-flight.js'
-import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../store/blob-store.js'
-import type { HeldImage, KeptIcon } from '../store/image-store.js'
+import { CHUNK_BYTES } from '../store/blob-store.js'
+import type { KeptIcon } from '../store/image-store.js'
 import type { Store } from '../store/store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import type { Carrying } from './carrying.js'
@@ -22,14 +17,17 @@ import { Catalogue } from './catalogue.js'
 import { ALL_CHANNELS, Channels } from './channels.js'
 import { ConflictPolicies } from './conflict-policies.js'
 import type { MirrorCounters } from './counters.js'
-import type { Flight, Provenance } from './flight.js'
+import type { Flight } from './flight.js'
 import { Flights, keyOfExpected } from './flights.js'
 import { Heard } from './heard.js'
+import { HeldImages } from './held-images.js'
+import { Icons } from './icons.js'
+import { ImageFinder } from './image-finder.js'
 import { Inquiries } from './inquiries.js'
 import { Jobs } from './jobs.js'
 import { Keeping, type KeepingRules } from './keeping/keeping.js'
-import { keptFiles, Ledger } from './ledger.js'
-import { measuredManifest } from './measured-manifest.js'
+import { Ledger } from './ledger.js'
+import { ListedImages } from './listed-images.js'
 import type { Conflict, FileChunks, FileOnOffer, ImageList, Mirror, MirrorStatus, OpenFile } from './mirror.js'
 import { openBlob, openFlight } from './open-files.js'
 import { Adoption } from './operations/adoption.js'
@@ -134,16 +132,6 @@ const REGISTRY_LIMIT_BYTES = 256 * 1024 * 1024
 
 /** imgadm and sdc-imgapi wait for an answer without a limit of their own; what is between us and them mostly does for a minute. */
 const RECOMPRESS_PATIENCE_MS = 20_000
-/** How long the list of what is complete is believed when nothing seems to have changed. */
-const COMPLETE_TTL_MS = 1_000
-
-interface CompleteImages extends ImageList {
-  /** The catalogue's revision it was made of. */
-  readonly basis: number
-  /** By the steady clock. */
-  readonly lookedUpMs: number
-}
-
 /** The mirror: what we hold, what upstreams claim, and what is fetched because somebody asked. */
 export class PullThroughMirror implements Mirror {
   readonly publishing: Publishing
@@ -167,15 +155,13 @@ export class PullThroughMirror implements Mirror {
   readonly #recompression: Recompression
   readonly #surveyor: Surveyor
   readonly #prewarming: Prewarming
-  readonly #icons = new SingleFlight<Uuid, KeptIcon | undefined>()
-  /** Images being written down as held. */
-  readonly #holding = new Map<Uuid, Promise<void>>()
-  /** Which blob a file is of which no digest was declared, by `<uuid>/<index>`, until its image is held. */
-  readonly #undeclared = new LRUCache<string, string>({ max: 10_000 })
+  readonly #held: HeldImages
+  readonly #listed: ListedImages
+  readonly #finder: ImageFinder
+  readonly #icons: Icons
   readonly #abort = new AbortController()
   channels: Channels
   readonly ledger: Ledger
-  #completeImages: CompleteImages | undefined
   #lookingBack: Promise<void> | undefined
   /** Whether everything from earlier runs is brought back. */
   #isReady = false
@@ -195,7 +181,7 @@ export class PullThroughMirror implements Mirror {
     mirror.#keeping.start()
     await mirror.ledger.start()
     mirror.#recompression.wake()
-    mirror.#lookingBack = mirror.#findMislabelled()
+    mirror.#lookingBack = mirror.#held.findMislabelled(mirror.#abort.signal)
     return mirror
   }
 
@@ -277,10 +263,24 @@ export class PullThroughMirror implements Mirror {
       flights: this.#flights,
       room: this.#keeping.room,
       offersFor: (claims) => this.#offersFor(claims),
-      onMade: (manifest) => this.#holdWhenComplete(manifest),
+      onMade: (manifest) => this.#held.holdIfWhole(manifest),
       maxUnpackedBytes: options.maxLayerBytes,
       patienceMs: options.recompressPatienceMs ?? RECOMPRESS_PATIENCE_MS,
       isOffline: options.isOffline,
+    })
+    this.#held = new HeldImages({ ...{ store, catalogue, record, log }, recompression: this.#recompression })
+    this.#listed = new ListedImages({
+      ...{ catalogue, isOffline: options.isOffline },
+      isWhole: (manifest) => this.#held.isWhole(manifest),
+      maxAncestry: () => this.#options.maxAncestry,
+    })
+    this.#finder = new ImageFinder({
+      ...{ catalogue, channels, refreshMs, maxAncestry: options.maxAncestry },
+      ...{ inquiries: this.#inquiries, recompression: this.#recompression },
+    })
+    this.#icons = new Icons({
+      ...{ store: store.icons, isOffline: options.isOffline, closing: this.#abort.signal },
+      offersOf: (uuid) => this.#offersOf({ uuid }),
     })
     this.#publisher = new Publisher({
       ...options.publishing,
@@ -289,7 +289,7 @@ export class PullThroughMirror implements Mirror {
       maxAncestry: options.maxAncestry,
       room: this.#keeping.room,
       flights: this.#flights,
-      find: (uuid) => this.#find(uuid, this.#abort.signal),
+      find: (uuid) => this.#finder.find(uuid, this.#abort.signal),
       isOfDocker: (sha256) => this.registry.needs(sha256),
     })
     this.publishing = this.#publisher
@@ -306,8 +306,8 @@ export class PullThroughMirror implements Mirror {
     this.#surveyor = new Surveyor({
       ...{ catalogue, store, flights: this.#flights, room: this.#keeping.room },
       maxAncestry: () => this.#options.maxAncestry,
-      listed: () => this.#listed(),
-      blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
+      listed: () => this.#listed.now(),
+      blobOf: (manifest, fileIndex) => this.#held.blobOf(manifest, fileIndex),
       lines: () => this.#options.prewarming?.lines() ?? NO_LINES,
     })
     this.#prewarming = new Prewarming({
@@ -318,7 +318,7 @@ export class PullThroughMirror implements Mirror {
       refresh: async () => {
         await Promise.all(this.#options.upstreams.map(({ name }) => this.#refresher.refreshNow(name)))
       },
-      find: (uuid, signal) => this.#find(uuid, signal),
+      find: (uuid, signal) => this.#finder.find(uuid, signal),
       pull: (pull) => pullFile(pull, this.#pullWays),
       held: (manifest) => this.#pullWays.held(manifest),
       hasRoom: (sizeBytes) => this.#keeping.room.fitsBesideTheWanted(sizeBytes),
@@ -342,12 +342,13 @@ export class PullThroughMirror implements Mirror {
     this.#pins.change(rules.keeping.pins)
     this.#publisher.change({ ...all, ...rules.publishing })
     this.#inquiries.change(all)
+    this.#finder.change(all)
     const added = before.isOffline ? [] : precedence.filter((name) => !before.precedence.includes(name))
     const recalled: Claim[] = []
     const isAdmitted = this.#makeAdmission(upstreams)
     for (const name of added) recalled.push(...(await before.store.claims.recall(name)).filter(isAdmitted))
     await this.#catalogue.change(all, isAdmitted, recalled)
-    this.#completeImages = undefined
+    this.#listed.change()
     this.registry.change({ ...all, limitBytes: rules.registryLimitBytes ?? REGISTRY_LIMIT_BYTES })
     this.#refresher.change(rules)
     this.#keeping.change(rules.keeping)
@@ -367,7 +368,7 @@ export class PullThroughMirror implements Mirror {
     const catalogue = this.#catalogue
     const channel = this.channels.resolve(query.channel, 'read')
     if (!this.#heard.hasListings) await within(this.#refresher.firstAnswer, firstAnswerWaitMs)
-    const listed = this.#listed()
+    const listed = this.#listed.now()
     // All of those that are listed are in some channel.
     const isNarrowed = channel !== undefined && channel !== ALL_CHANNELS
     const shown = isNarrowed
@@ -383,16 +384,9 @@ export class PullThroughMirror implements Mirror {
   async getImage(uuid: Uuid, signal: AbortSignal, asked?: string): Promise<Manifest> {
     const { isOffline, maxAncestry } = this.#options
     const channel = this.channels.resolve(asked, 'read')
-    const manifest = await this.#find(uuid, signal, channel)
-    if (!manifest) {
-      this.#refuseWithheld(uuid, channel)
-      throw new MirrorError('IMAGE_UNKNOWN', `image ${uuid} not found`)
-    }
-    // In the reference's words, which do not say whether there is such an image in another channel.
-    if (!this.channels.shows(manifest, channel)) throw new MirrorError('IMAGE_UNKNOWN', 'image not found')
-    await this.#prepareAncestry(manifest, signal)
+    const manifest = await this.#finder.show(uuid, signal, channel)
     if (isOffline) {
-      const lacks = this.#catalogue.lacks(manifest, (each) => this.#isHeld(each), maxAncestry)
+      const lacks = this.#catalogue.lacks(manifest, (each) => this.#held.isWhole(each), maxAncestry)
       if (lacks.length > 0) throw incomplete(uuid, lacks)
     }
     return manifest.type === 'docker' ? await this.#withSha1(manifest, signal) : manifest
@@ -405,7 +399,7 @@ export class PullThroughMirror implements Mirror {
       const which = manifest.files.length === 0 ? 'no file' : `no file at index ${fileIndex}`
       throw new MirrorError('FILE_UNKNOWN', `image "${uuid}" has ${which}`)
     }
-    const blob = this.#blobOf(manifest, fileIndex)
+    const blob = this.#held.blobOf(manifest, fileIndex)
     return {
       manifest,
       fileIndex,
@@ -418,7 +412,7 @@ export class PullThroughMirror implements Mirror {
 
   async getIcon(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<KeptIcon> {
     const manifest = await this.getImage(uuid, signal, channel)
-    const icon = await abortable(this.#iconOf(manifest), signal)
+    const icon = await abortable(this.#icons.of(manifest), signal)
     if (!icon) throw new MirrorError('ICON_UNKNOWN', `image "${uuid}" has no icon`)
     return icon
   }
@@ -437,7 +431,7 @@ export class PullThroughMirror implements Mirror {
     return {
       isOffline,
       // Of what is known, clients are shown what is active (see selectImages).
-      imagesListed: this.#listed().manifests.filter(({ state }) => state === 'active').length,
+      imagesListed: this.#listed.now().manifests.filter(({ state }) => state === 'active').length,
       imagesHeld: this.operations.images.countHeld(),
       imagesWithheld: this.#catalogue.count().withheld,
       blobsKept: blobs.length,
@@ -476,7 +470,7 @@ export class PullThroughMirror implements Mirror {
       this.#recompression.close(),
       this.#publisher.close(),
     ])
-    await Promise.all([this.#heard.idle(), this.#lookingBack, ...this.#holding.values()])
+    await Promise.all([this.#heard.idle(), this.#lookingBack, this.#held.idle()])
     await this.ledger.close()
   }
 
@@ -485,7 +479,7 @@ export class PullThroughMirror implements Mirror {
     const { claims, damagedLines, listings } = await store.claims.load()
     if (damagedLines > 0) log.warn({ damagedLines }, `${damagedLines} written claims were damaged and are left out`)
     // What is held first: claims are compared with it.
-    for (const image of store.images.all()) this.#catalogue.hold(image, this.#measured(image))
+    this.#held.remember()
     this.#catalogue.hear(claims.filter(this.#makeAdmission(upstreams)))
     // An upstream that is configured no more, or under another name, has told us nothing to wait no longer for.
     this.#heard.remember(new Map([...listings].filter(([name]) => precedence.includes(name))))
@@ -507,94 +501,14 @@ export class PullThroughMirror implements Mirror {
     if (store.ledger.standing.entries === 0) {
       for (const image of store.images.all()) {
         if (image.files.length === 0) continue
-        this.ledger.record('found', image.manifest.uuid, { ...this.#heldFacts(image), heldSinceMs: image.heldSinceMs })
+        this.ledger.record('found', image.manifest.uuid, {
+          ...this.#held.factsOf(image),
+          heldSinceMs: image.heldSinceMs,
+        })
       }
       for (const { uuid, ...facts } of this.#catalogue.conflicts()) this.ledger.record('conflicted', uuid, facts)
     }
     this.#isReady = true
-  }
-
-  /** Images of upstreams that are held. */
-  *#heldAsMeasured(): Generator<Manifest> {
-    for (const image of this.#options.store.images.all()) if (!image.publication) yield this.#measured(image)
-  }
-
-  #heldFacts({ files, manifest, upstream }: HeldImage) {
-    const firstHeardMs = Math.min(...this.#catalogue.claimsOf(manifest.uuid).map((claim) => claim.firstHeardMs))
-    return {
-      upstream,
-      name: manifest.name,
-      version: manifest.version,
-      files: keptFiles(files, this.#options.store.blobs),
-      ...(Number.isFinite(firstHeardMs) && { firstHeardMs }),
-    }
-  }
-
-  /** What clients may list now, and a number that changes with it. */
-  #listed(): ImageList {
-    const catalogue = this.#catalogue
-    return this.#options.isOffline ? this.#complete() : { manifests: catalogue.listed(), revision: catalogue.revision }
-  }
-
-  /**
-   * What is listed offline. Looked up in the store for every image, so only when something may have changed, or after a
-   * while: what the store finds damaged it puts away without telling us.
-   */
-  #complete(): CompleteImages {
-    const { maxAncestry } = this.#options
-    const basis = this.#catalogue.revisionOfComplete
-    const known = this.#completeImages
-    const nowMs = performance.now()
-    if (known?.basis === basis && nowMs - known.lookedUpMs < COMPLETE_TTL_MS) return known
-    const manifests = this.#catalogue.listedAndComplete((each) => this.#isHeld(each), maxAncestry)
-    const isSame = known !== undefined && isSameList(known.manifests, manifests)
-    const revision = isSame ? known.revision : (known?.revision ?? 0) + 1
-    this.#completeImages = { manifests, revision, basis, lookedUpMs: nowMs }
-    return this.#completeImages
-  }
-
-  /** The image, asked of the upstreams if need be: also whether it is in this channel by now, if it was in others only. */
-  async #find(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest | undefined> {
-    const known = this.#catalogue.find(uuid)
-    const isOutside = known !== undefined && !this.channels.shows(known, channel)
-    if (!known && this.#catalogue.isUnready(uuid)) await this.#recompression.ready(uuid, signal)
-    else if (isOutside || this.#isWorthAsking(uuid)) await abortable(this.#inquiries.ask(uuid, channel), signal)
-    return this.#catalogue.find(uuid)
-  }
-
-  /** What nobody listed is asked for; an answer of that kind is asked for again when it is as old as a list would be. */
-  #isWorthAsking(uuid: Uuid): boolean {
-    const claims = this.#catalogue.claimsOf(uuid).filter((claim) => claim.withdrawnMs === undefined)
-    if (this.#catalogue.held(uuid) || claims.some((claim) => claim.isListed)) return false
-    const heardMs = Math.max(0, ...claims.map((claim) => claim.lastHeardMs))
-    return Date.now() - heardMs > this.#options.refreshMs
-  }
-
-  /**
-   * Makes the manifests of the origins ready: whoever asks for a leaf asks for these next. An origin that nobody has is
-   * no failure of the leaf, which upstreams serve all the same.
-   * @throws MirrorError ANCESTRY_BROKEN, IMAGE_WITHHELD
-   */
-  async #prepareAncestry(leaf: Manifest, signal: AbortSignal): Promise<void> {
-    const { maxAncestry } = this.#options
-    for (;;) {
-      const { missing, broken } = ancestryOf(leaf, (uuid) => this.#catalogue.find(uuid), maxAncestry)
-      if (broken) throw broken
-      if (!missing) return
-      if (await this.#find(missing, signal)) continue
-      if (this.#catalogue.withheld(missing)) {
-        throw new MirrorError('IMAGE_WITHHELD', `image ${leaf.uuid} builds on image ${missing}, which is withheld`)
-      }
-      return
-    }
-  }
-
-  /** @throws MirrorError IMAGE_WITHHELD; nothing for an image that is not withheld, or not in this channel. */
-  #refuseWithheld(uuid: Uuid, channel: string | undefined): void {
-    const withheld = this.#catalogue.withheld(uuid)
-    const isInChannel = (claim: Claim) => this.channels.shows({ channels: this.channels.filledBy(claim) }, channel)
-    if (!withheld || !(channel === undefined || this.#catalogue.claimsOf(uuid).some(isInChannel))) return
-    throw new MirrorError('IMAGE_WITHHELD', `image ${uuid} is withheld: ${withheld.why}`)
   }
 
   async #open(manifest: Manifest, fileIndex: number, opening: AbortSignal): Promise<OpenFile> {
@@ -602,16 +516,16 @@ export class PullThroughMirror implements Mirror {
     const { counters } = this.#options
     const lost = this.#catalogue.held(manifest.uuid)?.files[fileIndex]
     if (lost) await this.#keeping.patched(lost.sha256)
-    if (!this.#blobOf(manifest, fileIndex) && this.#recompression.makes(manifest)) {
+    if (!this.#held.blobOf(manifest, fileIndex) && this.#recompression.makes(manifest)) {
       counters.fileAsked('miss')
       await this.#recompression.ready(manifest.uuid, opening)
     }
-    const kept = this.#blobOf(manifest, fileIndex)
+    const kept = this.#held.blobOf(manifest, fileIndex)
     const blob = kept && (await blobs.open(kept.sha256))
     if (blob) {
       counters.fileAsked('hit')
       this.ledger.served(manifest.uuid)
-      this.#holdWhenComplete(manifest)
+      this.#held.holdIfWhole(manifest)
       return openBlob(this.#keeping.verified(blob))
     }
     // It vanished from the disk, which the store has noticed just now.
@@ -620,19 +534,19 @@ export class PullThroughMirror implements Mirror {
     let flight = this.#flights.find(manifest, fileIndex)
     counters.fileAsked(flight ? 'coalesced' : 'miss')
     flight ??= this.#flights.start(manifest, fileIndex, this.#offersOf(manifest))
-    this.#whenKept(flight, manifest)
+    this.#held.holdAfter(flight, manifest)
     const file = await openFlight(flight, this.#options.holdbackBytes, opening)
     this.ledger.served(manifest.uuid)
     return file
   }
 
-  #offersOf(manifest: Manifest): Offer[] {
+  #offersOf(manifest: Pick<Manifest, 'uuid'>): Offer[] {
     const offers = this.#knownOffersOf(manifest)
     if (offers.length > 0) return offers
     throw new MirrorError('UPSTREAM_UNREACHABLE', `no configured upstream offers image ${manifest.uuid} any more`)
   }
 
-  #knownOffersOf({ uuid }: Manifest): Offer[] {
+  #knownOffersOf({ uuid }: Pick<Manifest, 'uuid'>): Offer[] {
     return this.#offersFor(this.#catalogue.offersOf(uuid))
   }
 
@@ -663,7 +577,7 @@ export class PullThroughMirror implements Mirror {
     const flights = this.#flights
     const flight =
       flights.find(manifest, fileIndex) ?? flights.start(manifest, fileIndex, this.#offersOf(manifest), undefined, by)
-    this.#whenKept(flight, manifest)
+    this.#held.holdAfter(flight, manifest)
     return flight
   }
 
@@ -674,17 +588,17 @@ export class PullThroughMirror implements Mirror {
       ...{ upstreams, precedence, registryHosts: (this.#options.registries ?? []).map(({ host }) => host) },
       ...{ refresher: this.#refresher, keeping: this.#keeping, flights: this.#flights, store },
       ...{ isOffline, withdrawn, mode: this.#options.publishing.mode, maxAncestry, patienceMs },
-      listed: () => this.#listed().manifests,
-      isHeld: (manifest) => this.#isHeld(manifest),
+      listed: () => this.#listed.now().manifests,
+      isHeld: (manifest) => this.#held.isWhole(manifest),
       wantedBy: (uuid) => wantedBy(uuid, this.#prewarming),
       getImage: (uuid, signal) => this.getImage(uuid, signal, ALL_CHANNELS),
     })
-    const blobOf = (manifest: Manifest, fileIndex: number) => this.#blobOf(manifest, fileIndex)
+    const blobOf = (manifest: Manifest, fileIndex: number) => this.#held.blobOf(manifest, fileIndex)
     const ours = { store, catalogue: this.#catalogue, keeping: this.#keeping, jobs: this.#jobs, pins: this.#pins, log }
     const images = new KnownImages({
       ...ours,
       maxAncestry,
-      find: (uuid, signal) => this.#find(uuid, signal),
+      find: (uuid, signal) => this.#finder.find(uuid, signal),
       blobOf,
       lastCheckMs: (sha256) => this.#keeping.checkedMs(sha256),
       entriesAbout: (uuid) => store.ledger.newest(uuid, ENTRIES_LOOKED_AT),
@@ -692,7 +606,7 @@ export class PullThroughMirror implements Mirror {
     const auditing = new Auditing({
       ledger: this.ledger,
       upstreams,
-      held: () => this.#heldAsMeasured(),
+      held: () => this.#held.ofUpstreams(),
       hasClaimed: (upstream, uuid) => this.#catalogue.claimOf(upstream, uuid) !== undefined,
     })
     return {
@@ -714,7 +628,7 @@ export class PullThroughMirror implements Mirror {
         blobOf,
         room: this.#keeping.room,
         foreign: store.foreign,
-        hold: (image) => this.#hold(image),
+        hold: (image) => this.#held.hold(image),
       }),
       upstreams: new UpstreamQuestions({ upstreams, refresher: this.#refresher, log }),
       status: () => this.status(),
@@ -732,11 +646,11 @@ export class PullThroughMirror implements Mirror {
     return {
       ...{ store, jobs, images, pulls, isOffline, maxAncestry, log },
       ...{ catalogue: this.#catalogue, pins: this.#pins, room: this.#keeping.room, ledger: this.ledger },
-      blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
+      blobOf: (manifest, fileIndex) => this.#held.blobOf(manifest, fileIndex),
       verified: (blob) => this.#keeping.verified(blob),
-      hold: (image) => this.#hold(image),
+      hold: (image) => this.#held.hold(image),
       sawTag: (tag) => this.registry.brought(tag),
-      iconOf: (manifest) => this.#iconOf(manifest),
+      iconOf: (manifest) => this.#icons.of(manifest),
     }
   }
 
@@ -746,36 +660,8 @@ export class PullThroughMirror implements Mirror {
       make: (manifest, priority) =>
         recompression.makes(manifest) ? recompression.make(manifest.uuid, priority) : undefined,
       fly: (manifest, fileIndex, by) => this.#fly(manifest, fileIndex, by),
-      held: async (manifest) => {
-        this.#holdWhenComplete(manifest)
-        await this.#holding.get(manifest.uuid)
-      },
+      held: (manifest) => this.#held.heldIfWhole(manifest),
     }
-  }
-
-  /** An image is held from the moment all its files are kept. */
-  #whenKept(flight: Flight, manifest: Manifest): void {
-    flight.ended.then(
-      (landed) => {
-        if (!landed.fingerprint) return
-        const isDeclared = flight.expected.digests.length > 0
-        if (!isDeclared) this.#undeclared.set(`${manifest.uuid}/${flight.fileIndex}`, landed.fingerprint.sha256)
-        this.#holdWhenComplete(manifest, { fileIndex: flight.fileIndex, landed })
-      },
-      () => {}, // Logged by the flight.
-    )
-  }
-
-  #holdWhenComplete(manifest: Manifest, last?: { readonly fileIndex: number; readonly landed: Provenance }): void {
-    const { uuid } = manifest
-    if (this.#catalogue.held(uuid) || !this.#isHeld(manifest)) return
-    if (this.#holding.has(uuid)) return
-    const files = manifest.files.map((_, index) => {
-      const { extents, corrections } = last?.fileIndex === index ? last.landed : { extents: [], corrections: [] }
-      return { sha256: this.#blobOf(manifest, index)!.sha256, extents, corrections }
-    })
-    const upstream = this.#catalogue.offersOf(uuid)[0]?.upstream ?? ''
-    this.#holding.set(uuid, this.#hold({ manifest, files, heldSinceMs: Date.now(), upstream }))
   }
 
   /**
@@ -784,133 +670,10 @@ export class PullThroughMirror implements Mirror {
    */
   async #withSha1(manifest: Manifest, signal: AbortSignal): Promise<Manifest> {
     const { uuid } = manifest
-    this.#holdWhenComplete(manifest)
-    await this.#holding.get(uuid)
+    await this.#held.heldIfWhole(manifest)
     if (this.#catalogue.isUnready(uuid)) await this.#recompression.ready(uuid, signal)
     return this.#catalogue.find(uuid) ?? manifest
   }
-
-  async #hold(complete: HeldImage): Promise<void> {
-    const { log, store } = this.#options
-    const { type, uuid } = complete.manifest
-    try {
-      const image = type === 'docker' ? await this.#lookedInto(complete) : complete
-      if (!image) return
-      await store.images.keep(image)
-      this.#catalogue.hold(image, this.#measured(image))
-      this.ledger.record('held', uuid, this.#heldFacts(image))
-    } catch (error) {
-      log.error({ uuid, err: error }, `image ${uuid} could not be written down as held`)
-    } finally {
-      this.#holding.delete(uuid)
-    }
-  }
-
-  /** With what the bytes of a Docker layer tell about it; `undefined` if it is to be made anew, and not held as it is. */
-  async #lookedInto(image: HeldImage): Promise<HeldImage | undefined> {
-    const [file, ...others] = image.files
-    if (!file) return image
-    const { uuid } = image.manifest
-    const blob = await this.#options.store.blobs.open(file.sha256)
-    if (!blob) throw new MirrorError('STORE_BROKEN', `the file of image ${uuid} has vanished`)
-    try {
-      const compression = await compressionOf(blob)
-      const claimed = image.manifest.files[0]!.digests
-      if (compression === 'zstd' && claimed.some(({ hex }) => hex === file.sha256)) {
-        this.#recompression.setApart(file.sha256)
-        return undefined
-      }
-      if (compression === 'zstd') {
-        this.#options.log.warn({ uuid }, `image ${uuid} is compressed with zstd, which imgadm cannot unpack`)
-      }
-      const layer = { sha1: blob.ref.sha1, compression: compression === 'zstd' ? 'none' : compression }
-      this.ledger.record('derived', uuid, layer)
-      return { ...image, files: [{ ...file, layer }, ...others] }
-    } finally {
-      await blob.close()
-    }
-  }
-
-  /** Layers that came and were not held, being zstd, are not listed again as something else because of a restart. */
-  async #findMislabelled(): Promise<void> {
-    const { log, store } = this.#options
-    try {
-      for (const manifest of [...this.#catalogue.all()]) {
-        if (this.#abort.signal.aborted) return
-        if (manifest.type !== 'docker' || this.#catalogue.held(manifest.uuid) || !this.#isHeld(manifest)) continue
-        const { sha256 } = this.#blobOf(manifest, 0)!
-        if (this.#recompression.isMislabelled(sha256)) continue
-        const blob = await store.blobs.open(sha256)
-        if (!blob) continue
-        try {
-          if ((await compressionOf(blob)) === 'zstd') this.#recompression.setApart(sha256)
-        } finally {
-          await blob.close()
-        }
-      }
-    } catch (error) {
-      log.error({ err: error }, 'layers that are here could not be looked into')
-    }
-  }
-
-  /** Its manifest with all that was measured of its files. What is lost since is known as it was declared. */
-  #measured(image: HeldImage): Manifest {
-    return measuredManifest(image, (digest, sizeBytes) => this.#options.store.blobs.find(digest, sizeBytes))
-  }
-
-  /** The kept blob that is this file, if any. What was held once is known by its sha256, anything else by its claim. */
-  #blobOf(manifest: Manifest, fileIndex: number): BlobRef | undefined {
-    const { blobs } = this.#options.store
-    const file: ImageFile = manifest.files[fileIndex]!
-    const held = this.#catalogue.held(manifest.uuid)?.files[fileIndex]?.sha256
-    const blob = held && blobs.find({ algorithm: 'sha256', hex: held }, file.sizeBytes)
-    if (blob) return blob
-    const digest = strongestDigest(file.digests)
-    if (digest) return blobs.find(digest, file.sizeBytes)
-    const fetched = this.#undeclared.get(`${manifest.uuid}/${fileIndex}`)
-    return fetched ? blobs.find({ algorithm: 'sha256', hex: fetched }, file.sizeBytes) : undefined
-  }
-
-  #isHeld(manifest: Manifest): boolean {
-    // One that is being published here has no file yet, and lacks nothing.
-    if (manifest.files.length === 0 && this.#catalogue.held(manifest.uuid)?.publication) return true
-    return manifest.files.length > 0 && manifest.files.every((_, index) => this.#blobOf(manifest, index) !== undefined)
-  }
-
-  async #iconOf({ hasIcon, uuid }: Manifest): Promise<KeptIcon | undefined> {
-    return hasIcon ? await this.#icons.do(uuid, () => this.#findIcon(uuid)) : undefined
-  }
-
-  async #findIcon(uuid: Uuid): Promise<KeptIcon | undefined> {
-    const { icons } = this.#options.store
-    const kept = await icons.get(uuid)
-    if (kept || this.#options.isOffline) return kept
-    let failure: unknown
-    for (const { upstream } of this.#offersOf(this.#catalogue.find(uuid)!)) {
-      try {
-        const icon = await upstream.getIcon(uuid, this.#abort.signal)
-        if (icon) return await icons.keep(uuid, icon)
-      } catch (error) {
-        if (!isMirrorError(error, 'UPSTREAM_UNREACHABLE', 'UPSTREAM_MISBEHAVED')) throw error
-        failure = error
-      }
-    }
-    if (failure) throw failure
-    return undefined
-  }
-}
-
-async function compressionOf(blob: OpenBlob): Promise<LayerCompression> {
-  const head = Buffer.alloc(SNIFF_BYTES)
-  return sniffCompression(head.subarray(0, await blob.read(head, 0)))
-}
-
-function isSameList(one: readonly Manifest[], other: readonly Manifest[]): boolean {
-  if (one.length !== other.length) return false
-  return one.every(({ json, channels }, place) => {
-    const counterpart = other[place]!
-    return json === counterpart.json && channels?.join() === counterpart.channels?.join()
-  })
 }
 
 function incomplete(uuid: Uuid, lacks: readonly Uuid[]): MirrorError {
