@@ -47,14 +47,13 @@ export async function takePiece(wanted: PieceToTake): Promise<TakenPiece> {
     const isLacking = rangesMissing(partial.extents, piece).length > 0
     const copied = isLacking ? await copyBlocks(wanted, partial) : NOTHING
     if (partial.receivedBytes < sizeBytes) return { ...NOTHING, ...copied }
-    await partial.verify()
     await partial.keep()
     return { ...NOTHING, ...copied, kept: partial.extents }
   } catch (error) {
     if (!isMirrorError(error, 'UPSTREAM_MISBEHAVED')) throw error
-    await partial.discard()
     return { ...NOTHING, refusal: error.message }
   } finally {
+    // What was refused is dropped by that.
     await partial.suspend()
   }
 }

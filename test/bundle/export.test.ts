@@ -4,10 +4,13 @@ import { cp, mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { ExportPlan, ExportRequest, ExportResult } from '../../src/bundle/bundles.js'
+import { Exporter } from '../../src/bundle/exporter.js'
 import type { BundleIndex } from '../../src/images/bundle/bundle-index.js'
 import { parseBundleIndex } from '../../src/images/bundle/parse-bundle-index.js'
 import { parseVolumeIndex } from '../../src/images/bundle/parse-volume-index.js'
 import type { JobDetails } from '../../src/mirror/jobs.js'
+import type { VacuumAnswer } from '../../src/mirror/operations/image-answers.js'
+import { PausedFile } from '../mirror/paused-upstream.js'
 import { dockerImage, gzipLayer, tarOf, zstdLayer } from '../support/docker-images.js'
 import { makeImage, sha256 } from '../support/made-up-images.js'
 import { startMemoryRegistry } from '../support/memory-registry.js'
@@ -36,8 +39,12 @@ const IMAGES = [
   makeImage({ uuid: ORPHAN, name: 'orphan', origin: NOBODYS }, bytesOf(6, 1000)),
 ]
 
-async function startSide(site: string, images: readonly ServedImage[], more: object = {}): Promise<RunningMirror> {
-  const upstream = await startSdcImgapi({ images: [...images] })
+async function startSide(
+  site: string,
+  images: readonly ServedImage[],
+  { intercept, ...more }: { readonly intercept?: PausedFile['intercept'] } & Record<string, unknown> = {},
+): Promise<RunningMirror> {
+  const upstream = await startSdcImgapi({ images: [...images], ...(intercept && { intercept }) })
   onTestFinished(() => upstream.close())
   const settings = { upstreams: [{ name: 'central', url: upstream.url }], bundles: { site, ...more } }
   const mirror = await startMirror({ ...settings, scrub: { every: 'never' } })
@@ -249,6 +256,20 @@ describe('an export', () => {
     await expect(plan(mirror, { sinceBundle: 'ffffffff' })).rejects.toThrow('no bundle ffffffff was made here')
   })
 
+  it('keeps from leaving what it is to pack, as long as it pulls the rest', async () => {
+    const paused = new PausedFile(NEW, IMAGES[3]!.files[0]!, 1000)
+    const mirror = await startSide('open', IMAGES, { intercept: paused.intercept })
+    await pull(mirror, BASE)
+    const out = await temporaryDirectory()
+    const exporting = exported(mirror, { select: [BASE, NEW], out })
+    await until(() => paused.requestCount > 0)
+    const vacuum = () => post<VacuumAnswer>(mirror, '/api/vacuum', { bytes: 1_000_000_000 })
+    expect((await vacuum()).images).toEqual([])
+    paused.resume()
+    expect((await exporting).images).toHaveLength(2)
+    expect((await vacuum()).images).toHaveLength(2)
+  })
+
   it('is told to the ledger, image by image', async () => {
     const mirror = await startSide('open', IMAGES)
     const out = await temporaryDirectory()
@@ -259,6 +280,13 @@ describe('an export', () => {
   })
 
   it('is only for whoever is on this machine, and names a place that there is', async () => {
+    const exporter = new Exporter({ mirror: { store: {} } } as never)
+    const [eve, request] = [
+      { name: 'eve', isLocal: false },
+      { select: [NEW], out: '/tmp' },
+    ]
+    expect(() => exporter.startExport(request, eve)).toThrow(/for whoever is on it/)
+    await expect(exporter.plan(request, eve, AbortSignal.abort())).rejects.toThrow(/for whoever is on it/)
     const mirror = await startSide('open', IMAGES)
     await expect(exported(mirror, { select: [NEW], out: '/nowhere/at/all' })).rejects.toThrow('QUERY_INVALID')
     await expect(exported(mirror, { select: ['nam=base'], out: '/tmp' })).rejects.toThrow('did you mean name')

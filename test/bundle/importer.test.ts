@@ -5,7 +5,10 @@ import { expect, it } from 'vitest'
 import type { ExportResult } from '../../src/bundle/bundles.js'
 import { uuid } from '../images/manifests.js'
 import { madeUpBytes } from '../support/made-up-bytes.js'
+import { makeImage } from '../support/made-up-images.js'
+import { until } from '../support/running-mirror.js'
 import { temporaryDirectory } from '../support/temporary.js'
+import { startUpstream } from '../support/upstreams/start-upstream.js'
 import { ClosedSite } from './closed-site.js'
 import { MIB, madeUpImage, writeMadeUpBundle } from './made-up-bundle.js'
 import { makeSigner } from './signers.js'
@@ -219,6 +222,29 @@ it('begins a file anew that another way has spoilt, and says so', async () => {
   const { result } = await site.import(two)
   expect(result).toMatchObject({ imagesHeld: 1, lacking: [] })
   expect((await site.file(uuid(1))).equals(base.bytes)).toBe(true)
+})
+
+it('holds at its next start what is whole by then, however its files have come', async () => {
+  const medium = await temporaryDirectory()
+  const { volumes } = await writeMadeUpBundle(medium, [base], { volumes: 2 })
+  const { url } = await startUpstream({ images: [makeImage({ uuid: uuid(50) }, base.bytes)] })
+  const site = await ClosedSite.start({ offline: false, upstreams: [{ name: 'far', url }] })
+  await site.import(volumes[0]!)
+  await site.file(uuid(50))
+  await until(async () => (await site.mirror.status()).imagesHeld === 1)
+  await site.restart({ offline: true })
+  expect(await site.listed()).toEqual([uuid(1), uuid(50)])
+  expect((await site.api('GET', '/api/bundles')).body.awaited).toEqual([])
+})
+
+it('takes no byte twice of what is imported twice at the same time', async () => {
+  const medium = await temporaryDirectory()
+  await writeMadeUpBundle(medium, [base, leaf])
+  const site = await ClosedSite.start()
+  const jobs = await Promise.all([site.import(medium), site.import(medium)])
+  const [one, other] = jobs.map(({ result }) => result.volumes[0]!)
+  expect([one!.outcome, other!.outcome].sort()).toEqual(['repeated', 'taken'])
+  expect(await site.listed()).toEqual([uuid(1), uuid(2)])
 })
 
 it('brings what clients of Docker need: objects with their repositories, layers, and tags once all they lead to is here', async () => {

@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest'
+import { MirrorError } from '../../../src/errors.js'
 import type { Manifest } from '../../../src/images/manifest.js'
 import { Jobs } from '../../../src/mirror/jobs.js'
 import type { PrewarmPolicy } from '../../../src/mirror/prewarming/prewarm-policy.js'
@@ -6,7 +7,7 @@ import { Prewarming } from '../../../src/mirror/prewarming/prewarming.js'
 import type { Survey, SurveyedFile } from '../../../src/mirror/prewarming/survey.js'
 import type { FilePull } from '../../../src/mirror/pull-file.js'
 import { openingHours } from '../../../src/parts/opening-hours.js'
-import { steadyPlan } from '../../../src/parts/rate-plan.js'
+import { limitAt, type RatePlan, steadyPlan } from '../../../src/parts/rate-plan.js'
 import { parseWeeklyWindow } from '../../../src/parts/weekly-window.js'
 import type { PrewarmRecord, PrewarmStore } from '../../../src/store/prewarm-store.js'
 import { image, uuid } from '../../images/manifests.js'
@@ -53,6 +54,12 @@ export interface World {
   readonly sizes: Readonly<Record<number, number>>
   /** By policy, the images it wants: each with its chain, base first. */
   readonly wanted: Readonly<Record<string, readonly (readonly number[])[]>>
+  /** Of the line; unlimited without it. */
+  readonly total?: RatePlan
+  /** Whether there is room for another file, as it is at that moment. */
+  readonly hasRoom?: () => boolean
+  /** Images whose files cannot be had. */
+  readonly broken?: readonly number[]
 }
 
 /**
@@ -131,7 +138,7 @@ export class PrewarmingRig {
             missingOrigin: undefined,
           })),
         })),
-        lines: { total: steadyPlan('unlimited'), upstreams: new Map([['far', steadyPlan(RATE)]]) },
+        lines: { total: this.#line, upstreams: new Map([['far', steadyPlan(RATE)]]) },
         roomBytes: undefined,
         staying: new Map(),
         nowMs,
@@ -140,9 +147,13 @@ export class PrewarmingRig {
       find: async () => undefined,
       pull: (pull) => this.#pull(pull),
       held: async () => {},
-      hasRoom: async () => true,
+      hasRoom: async () => this.#world.hasRoom?.() ?? true,
       counters: { prewarmed: () => {} },
     })
+  }
+
+  get #line(): RatePlan {
+    return this.#world.total ?? steadyPlan('unlimited')
   }
 
   #look(number: number): SurveyedFile {
@@ -157,9 +168,13 @@ export class PrewarmingRig {
     const now = () => new Date(this.clock.wallMs()).toISOString()
     const arrival = { number, from: now(), fromBytes: file.hereBytes, to: now(), toBytes: file.hereBytes }
     this.arrivals.push(arrival)
+    if (this.#world.broken?.includes(number)) throw new MirrorError('UPSTREAM_MISBEHAVED', 'gone')
     while (file.hereBytes < file.sizeBytes) {
       const pieceBytes = Math.min((RATE * PIECE_MS) / 1000, file.sizeBytes - file.hereBytes)
       await this.clock.pause((pieceBytes / RATE) * 1000, signal)
+      if (limitAt(this.#line, this.clock.wallMs()) === 'closed') {
+        throw new MirrorError('UPSTREAM_UNREACHABLE', 'the line is closed')
+      }
       file.hereBytes += pieceBytes
       Object.assign(arrival, { to: now(), toBytes: file.hereBytes })
       onProgress(file.hereBytes)

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { parseWeeklyWindow } from '../../../src/parts/weekly-window.js'
 import { GB, hours, MB, PrewarmingRig, policy } from './prewarming-rig.js'
 
 /** What may come in the moment until it is noticed that something is over, and is not taken up at once when it begins. */
@@ -135,4 +136,50 @@ it('leaves the rest of a window alone when its run is cancelled, and goes on wit
   near(rig.here(1), 0.6 * GB)
   await rig.until('2026-01-06T23:00:00Z')
   expect(rig.here(1)).toBe(3 * GB)
+})
+
+it('goes on as soon as the line is open again: what was cut when it closed has not failed', async () => {
+  const night = { ...parseWeeklyWindow('12:30-13:00')!, limit: 'closed' as const }
+  const rig = await PrewarmingRig.start({
+    start: '2026-01-05T12:00:00Z',
+    policies: [policy('all')],
+    sizes: { 1: 3.6 * GB },
+    wanted: { all: [[1]] },
+    total: { timezone: 'UTC', windows: [night], otherwise: 'unlimited', whenClosed: 'allow' },
+  })
+  await rig.until('2026-01-05T12:45:00Z')
+  expect(rig.prewarming.account(policy('all')).lastRun).toMatchObject({ failedFiles: 0 })
+  await rig.until('2026-01-05T14:00:00Z')
+  // The piece under way is lost.
+  expect(rig.story).toEqual(['1: 01-05T12:00 to 01-05T12:29', '1: 01-05T13:00 to 01-05T13:30'])
+})
+
+it('tries again what failed, at ever longer intervals, and at least every hour', async () => {
+  const rig = await PrewarmingRig.start({
+    start: '2026-01-05T12:00:00Z',
+    policies: [policy('all')],
+    sizes: { 1: MB },
+    wanted: { all: [[1]] },
+    broken: [1],
+  })
+  await rig.until('2026-01-05T18:00:00Z')
+  const timesMs = rig.arrivals.map(({ from }) => Date.parse(from))
+  const minutes = timesMs.slice(1).map((timeMs, place) => Math.floor((timeMs - timesMs[place]!) / 60_000))
+  expect(minutes).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60, 60])
+})
+
+it('begins nothing that has no room beside what is wanted, and takes it up when there is some', async () => {
+  let hasRoom = false
+  const rig = await PrewarmingRig.start({
+    start: '2026-01-05T12:00:00Z',
+    policies: [policy('all')],
+    sizes: { 1: 0.6 * GB },
+    wanted: { all: [[1]] },
+    hasRoom: () => hasRoom,
+  })
+  await rig.until('2026-01-05T12:10:00Z')
+  expect(rig.arrivals).toEqual([])
+  hasRoom = true
+  await rig.until('2026-01-05T12:40:00Z')
+  expect(rig.here(1)).toBe(0.6 * GB)
 })
