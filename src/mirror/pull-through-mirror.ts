@@ -426,16 +426,16 @@ export class PullThroughMirror implements Mirror {
   }
 
   status(): MirrorStatus {
-    const { isOffline } = this.#options
-    const blobs = [...this.#options.store.blobs.all()]
+    const { isOffline, store } = this.#options
+    const { keptBytes, keptCount } = store.blobs
     return {
       isOffline,
       // Of what is known, clients are shown what is active (see selectImages).
       imagesListed: this.#listed.now().manifests.filter(({ state }) => state === 'active').length,
       imagesHeld: this.operations.images.countHeld(),
       imagesWithheld: this.#catalogue.count().withheld,
-      blobsKept: blobs.length,
-      bytesKept: blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0),
+      blobsKept: keptCount,
+      bytesKept: keptBytes,
       upstreams: this.#refresher.status(),
       flights: [...this.#flights.all()].map((flight) => ({
         uuid: flight.manifest.uuid,

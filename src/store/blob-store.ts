@@ -142,6 +142,14 @@ export interface SuspendedBlob {
   readonly touchedMs: number
 }
 
+/** A kept blob in an order of time. */
+export interface TimedBlob {
+  readonly sha256: string
+  readonly sizeBytes: number
+  /** Milliseconds since 1970. */
+  readonly atMs: number
+}
+
 /** What came of reading a blob again. */
 export interface Examination {
   /**
@@ -195,6 +203,8 @@ export interface BlobStore extends Audited {
    * freed.
    */
   reclaim(untouchedSinceMs: number, isAwaited?: (left: ExpectedBlob) => boolean): Promise<number>
+  /** How many blobs are kept. In memory. */
+  readonly keptCount: number
   /** How large all blobs that are kept are, together. In memory. */
   readonly keptBytes: number
   /** How large the files under way will be when they are whole, together; open-ended ones as they are now. In memory. */
@@ -212,6 +222,19 @@ export interface BlobStore extends Audited {
    * When it was last opened, or kept, ms since 1970. Survives restarts; after a crash it may be up to a minute early.
    */
   lastUsedMs(sha256: string): number | undefined
+  /**
+   * What is kept, from what was used longest ago. To take the first thousands of a million takes some 50 ms. What changes while
+   * somebody goes through it may show or not.
+   */
+  inOrderOfUse(): Iterable<TimedBlob>
+  /** When all of it was last read again, as `noteCheck` said; `undefined` for never. In memory, and forgotten with the process. */
+  checkedMs(sha256: string): number | undefined
+  /** All of it was read again then, ms since 1970. Harmless for one that is not kept here. */
+  noteCheck(sha256: string, atMs: number): void
+  /** As `inOrderOfUse`, from what was last read, kept or again, longest ago. */
+  inOrderOfCheck(): Iterable<TimedBlob>
+  /** Those of which `noteCheck` was told, in no order. */
+  checked(): Iterable<TimedBlob>
   /**
    * Reads a blob again, off the event loop, and compares it chunk by chunk with what was measured when it was kept.
    * Does not keep it from being let go of: answers `undefined` when it is not kept here (any more).

@@ -21,6 +21,7 @@ import {
   type Fingerprint,
   type OpenBlob,
   type SuspendedBlob,
+  type TimedBlob,
 } from './blob-store.js'
 import { type BlobRow, BlobTable } from './blob-table.js'
 import { ChunkHashes } from './chunk-hashes.js'
@@ -210,6 +211,10 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
+  get keptCount(): number {
+    return this.#table.count
+  }
+
   get keptBytes(): number {
     return this.#table.totalBytes
   }
@@ -249,6 +254,26 @@ export class DiskBlobStore implements BlobStore {
 
   lastUsedMs(sha256: string): number | undefined {
     return this.#table.usedMs(sha256)
+  }
+
+  inOrderOfUse(): Iterable<TimedBlob> {
+    return this.#table.inOrderOfUse()
+  }
+
+  checkedMs(sha256: string): number | undefined {
+    return this.#table.checkedMs(sha256)
+  }
+
+  noteCheck(sha256: string, atMs: number): void {
+    this.#table.setChecked(sha256, atMs)
+  }
+
+  inOrderOfCheck(): Iterable<TimedBlob> {
+    return this.#table.inOrderOfCheck()
+  }
+
+  checked(): Iterable<TimedBlob> {
+    return this.#table.checked()
   }
 
   async examine(sha256: string, options: ExamineOptions): Promise<Examination | undefined> {

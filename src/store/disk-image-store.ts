@@ -28,6 +28,7 @@ export class DiskImageStore implements ImageStore {
   readonly #fileSystem: FileSystem
   readonly #images = new Map<Uuid, HeldImage>()
   readonly #damaged = new Map<Uuid, DamagedRecord>()
+  #changes = 0
   /** So that of two writes of one image the later one is on the disk as it is in memory. */
   readonly #writing = new OneAtATime()
 
@@ -65,6 +66,10 @@ export class DiskImageStore implements ImageStore {
     return this.#images.get(uuid)
   }
 
+  get changes(): number {
+    return this.#changes
+  }
+
   damaged(): readonly DamagedRecord[] {
     return [...this.#damaged.values()]
   }
@@ -78,6 +83,7 @@ export class DiskImageStore implements ImageStore {
         throw storeFailure(`cannot keep image ${uuid}`, cause)
       }
       this.#images.set(uuid, image)
+      this.#changes++
       this.#damaged.delete(uuid)
     })
   }
@@ -91,6 +97,7 @@ export class DiskImageStore implements ImageStore {
         throw storeFailure(`cannot forget image ${uuid}`, cause)
       }
       this.#images.delete(uuid)
+      this.#changes++
     })
   }
 

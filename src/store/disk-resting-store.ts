@@ -57,7 +57,8 @@ export class DiskRestingStore implements RestingStore {
       const { claims, heardMs } = await this.#readClaims()
       const blobs = await this.#readBlobs()
       const pins = await new PinFile(places).look()
-      const { checkedMs } = await new ScrubLog(places).load()
+      const checkedMs = new Map<string, number>()
+      await new ScrubLog(places).look((check) => checkedMs.set(check.sha256, check.checkedMs))
       return { images, damaged, blobs, claims, heardMs, pins, checkedMs }
     } catch (cause) {
       throw storeFailure(`cannot read data directory ${this.path}`, cause)

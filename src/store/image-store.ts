@@ -63,6 +63,8 @@ export interface ImageStore extends Audited {
   /** Read once at start. A damaged file is left where it is, named in the log, and not listed. */
   all(): Iterable<HeldImage>
   get(uuid: Uuid): HeldImage | undefined
+  /** Grows with each `keep` and `forget` that is done: for whoever remembers something that was made of `all`. */
+  readonly changes: number
   /** Files of images that were damaged when they were read: which blobs these images have is not known. */
   damaged(): readonly DamagedRecord[]
   /** Durable when it resolves. Replaces what was there. */

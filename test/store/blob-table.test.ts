@@ -72,6 +72,58 @@ describe('BlobTable', () => {
     expect(table.usedMs(blob(2).sha256)).toBeUndefined()
   })
 
+  it('gives blobs in the order of their last use and of their last check, however many there are and whatever has gone', () => {
+    const table = new BlobTable()
+    const model = new Map<string, { usedMs: number; checkMs: number }>()
+    for (let number = 0; number < 15_000; number++) {
+      const ref = { ...blob(number), keptMs: 1000 + ((number * 7919) % 9000) }
+      const usedMs = (number * 104_729) % 15_000
+      table.set(ref, usedMs)
+      model.set(ref.sha256, { usedMs, checkMs: ref.keptMs })
+      if (number % 3 === 0) {
+        table.setChecked(ref.sha256, 20_000 + number)
+        model.get(ref.sha256)!.checkMs = 20_000 + number
+      }
+      if (number % 7 === 0) {
+        table.delete(ref.sha256)
+        model.delete(ref.sha256)
+      }
+    }
+    const times = (
+      timed: Iterable<{ sha256: string; atMs: number }>,
+      of: (model: { usedMs: number; checkMs: number }) => number,
+    ) => {
+      const found = [...timed]
+      expect(new Set(found.map(({ sha256 }) => sha256))).toEqual(new Set(model.keys()))
+      expect(found.every(({ atMs, sha256 }) => of(model.get(sha256)!) === atMs)).toBe(true)
+      return found.map(({ atMs }) => atMs)
+    }
+    const ascending = (values: number[]) => values.toSorted((one, other) => one - other)
+    const byUse = times(table.inOrderOfUse(), ({ usedMs }) => usedMs)
+    expect(byUse).toEqual(ascending(byUse))
+    const byCheck = times(table.inOrderOfCheck(), ({ checkMs }) => checkMs)
+    expect(byCheck).toEqual(ascending(byCheck))
+    expect([...table.checked()].length).toBe([...model.values()].filter(({ checkMs }) => checkMs >= 20_000).length)
+  })
+
+  it('gives each of many once that were all used at the same moment', () => {
+    const table = new BlobTable()
+    for (let number = 0; number < 10_000; number++) table.set(blob(number), 5)
+    expect(new Set([...table.inOrderOfUse()].map(({ sha256 }) => sha256)).size).toBe(10_000)
+  })
+
+  it('remembers when a blob was read again while it is kept, also when what is known of it changes', () => {
+    const table = new BlobTable()
+    table.set(blob(1), 100)
+    expect(table.checkedMs(blob(1).sha256)).toBeUndefined()
+    table.setChecked(blob(1).sha256, 300)
+    table.set({ ...blob(1), sizeBytes: 9 }, 100)
+    expect(table.checkedMs(blob(1).sha256)).toBe(300)
+    table.delete(blob(1).sha256)
+    table.set(blob(1), 100)
+    expect(table.checkedMs(blob(1).sha256)).toBeUndefined()
+  })
+
   it('finds nothing by a digest of the wrong length', () => {
     const table = new BlobTable()
     table.set(blob(1), 1)

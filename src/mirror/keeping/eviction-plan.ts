@@ -27,13 +27,22 @@ export interface Leftover {
   readonly isWanted?: boolean
 }
 
+/**
+ * A blob that is no file of any image we know. One that clients of Docker need of a tag is worth as much as an image; all that belong
+ * to one Docker image were used last when any of them was, so that they leave together.
+ */
+export interface Stray extends KeptBlob {
+  readonly lastUsedMs: number
+  readonly isOfDocker?: boolean
+}
+
 export interface Kept {
   readonly images: readonly KeptImage[]
   /**
-   * Blobs that are no file of any image we know. Those that clients of Docker need of a tag are worth as much as an
-   * image; all that belong to one Docker image were used last when any of them was, so that they leave together.
+   * The one that was used longest ago first; at the same time, those that are of Docker last. There may be a million: no more of
+   * them are asked for than would leave.
    */
-  readonly strays: readonly (KeptBlob & { readonly lastUsedMs: number; readonly isOfDocker?: boolean })[]
+  readonly strays: Iterable<Stray>
   readonly leftovers: readonly Leftover[]
 }
 
@@ -74,7 +83,7 @@ export function planEviction(kept: Kept, wantedBytes: number): readonly Departur
   const users = countUsers(kept.images)
   const departing: { readonly candidate: Candidate; readonly freed: readonly KeptBlob[] }[] = []
   let freedBytes = 0
-  for (const candidate of candidatesOf(kept)) {
+  for (const candidate of inOrderOfLeaving(kept)) {
     if (freedBytes >= wantedBytes) break
     const freed = candidate.blobs.filter(({ sha256 }) => release(users, sha256) === 0)
     freedBytes += candidate.leftoverBytes + sumOf(freed)
@@ -96,8 +105,20 @@ function withAncestors(images: readonly KeptImage[]): ReadonlySet<Uuid> {
   return new Set(images.flatMap(({ uuid, ancestors }) => [uuid, ...ancestors]))
 }
 
-/** Everything that may leave, in the order of leaving. */
-function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
+/** Everything that may leave. */
+function* inOrderOfLeaving(kept: Kept): Generator<Candidate> {
+  const others = candidatesOf(kept)
+  let at = 0
+  for (const stray of kept.strays) {
+    const candidate = candidateOf(stray)
+    while (at < others.length && byWorth(others[at]!, candidate) < 0) yield others[at++]!
+    yield candidate
+  }
+  yield* others.slice(at)
+}
+
+/** All but strays, in the order of leaving. */
+function candidatesOf({ images, leftovers }: Kept): Candidate[] {
   const staying = stayingImages(images)
   const wanted = withAncestors(images.filter(({ isWanted }) => isWanted))
   const lastUses = new Map<Uuid, number>()
@@ -116,14 +137,6 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
       lastUsedMs: touchedMs,
       why: 'a download that was never finished',
     })),
-    ...strays.map((blob) => ({
-      ...NOTHING,
-      kind: 'stray' as const,
-      worth: blob.isOfDocker ? 2 : 1,
-      blobs: [blob],
-      lastUsedMs: blob.lastUsedMs,
-      why: blob.isOfDocker ? 'a file that only clients of Docker need, unused longest' : 'a file of no image we know',
-    })),
     ...images
       .filter(({ uuid }) => !staying.has(uuid))
       .map(({ uuid, ancestors, blobs }) => ({
@@ -138,13 +151,27 @@ function candidatesOf({ images, strays, leftovers }: Kept): Candidate[] {
         why: whyItWouldLeave(wanted.has(uuid), bases.has(uuid)),
       })),
   ]
-  return candidates.sort(
-    (a, b) =>
-      Number(a.isWanted) - Number(b.isWanted) ||
-      a.lastUsedMs - b.lastUsedMs ||
-      a.worth - b.worth ||
-      // What builds on something has all its ancestors and one more.
-      b.ancestors.length - a.ancestors.length,
+  return candidates.sort(byWorth)
+}
+
+function candidateOf({ isOfDocker = false, lastUsedMs, ...blob }: Stray): Candidate {
+  return {
+    ...NOTHING,
+    kind: 'stray',
+    worth: isOfDocker ? 2 : 1,
+    blobs: [blob],
+    lastUsedMs,
+    why: isOfDocker ? 'a file that only clients of Docker need, unused longest' : 'a file of no image we know',
+  }
+}
+
+function byWorth(one: Candidate, other: Candidate): number {
+  return (
+    Number(one.isWanted) - Number(other.isWanted) ||
+    one.lastUsedMs - other.lastUsedMs ||
+    one.worth - other.worth ||
+    // What builds on something has all its ancestors and one more.
+    other.ancestors.length - one.ancestors.length
   )
 }
 

@@ -13,8 +13,9 @@ import type { KeepingStatus } from '../mirror.js'
 import type { Offer } from '../reception.js'
 import { Mender } from './mender.js'
 import { ReadChecks, type VerifyOnRead } from './read-checks.js'
-import { type ImagePin, Room } from './room.js'
+import { Room } from './room.js'
 import { type ReadingNow, Scrubber } from './scrubber.js'
+import type { ImagePin } from './stock.js'
 import { VerifiedBlob } from './verified-blob.js'
 
 /** What the operator decided about keeping. */
@@ -29,17 +30,17 @@ export interface KeepingRules {
 }
 
 export interface KeepingOptions extends Omit<KeepingRules, 'pins'> {
-  /** As RoomOptions says. */
+  /** As StockOptions says. */
   readonly pinOf: (manifest: Manifest) => ImagePin | undefined
-  /** As RoomOptions says. */
+  /** As StockOptions says. */
   readonly isWanted: (uuid: Uuid) => boolean
-  /** As RoomOptions says. */
+  /** As StockOptions says. */
   readonly isWantedFile: (left: ExpectedBlob) => boolean
   readonly store: Store
   readonly catalogue: Catalogue
   /** Images whose files are being fetched. */
   readonly underWay: () => Iterable<Manifest>
-  /** As RoomOptions says. */
+  /** As StockOptions says. */
   readonly dockerImages: () => Iterable<readonly string[]>
   readonly offersOf: (manifest: Manifest) => readonly Offer[]
   /** Whether `fetch` makes the file of this image of another one, whoever offers it. */
@@ -123,7 +124,7 @@ export class Keeping {
 
   /** When a blob was last read again from end to end, and was good; `undefined` if never, or if nothing is. */
   checkedMs(sha256: string): number | undefined {
-    return this.#scrubber.checkedMs(sha256)
+    return this.#options.store.blobs.checkedMs(sha256)
   }
 
   /**

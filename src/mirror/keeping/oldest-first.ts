@@ -1,11 +1,11 @@
-import type { BlobRef } from '../../store/blob-store.js'
+import type { BlobRef, TimedBlob } from '../../store/blob-store.js'
 
-/** Looking through all blobs takes about a second for a million of them: it is done once for so many. */
+/** To find the first ones takes some 50 ms of a million: it is done once for so many. */
 const BATCH_LENGTH = 4096
 
 export interface OldestFirstOptions {
-  /** Every blob there is, in no order. */
-  readonly all: () => Iterable<BlobRef>
+  /** Every blob there is, the one whose last check is longest ago first. */
+  readonly inOrderOfCheck: () => Iterable<TimedBlob>
   readonly find: (sha256: string) => BlobRef | undefined
   /** It only ever grows. Milliseconds since 1970. */
   readonly lastCheckMs: (ref: BlobRef) => number
@@ -17,7 +17,7 @@ export interface OldestFirstOptions {
  */
 export class OldestFirst {
   readonly #options: OldestFirstOptions
-  #batch: readonly { readonly sha256: string; readonly lastCheckMs: number }[] = []
+  #batch: readonly TimedBlob[] = []
   #at = 0
 
   constructor(options: OldestFirstOptions) {
@@ -28,7 +28,7 @@ export class OldestFirst {
   get first(): BlobRef | undefined {
     const found = this.#firstOfBatch()
     if (found) return found
-    this.#batch = this.#oldest()
+    this.#batch = firstOf(this.#options.inOrderOfCheck())
     this.#at = 0
     return this.#firstOfBatch()
   }
@@ -43,24 +43,14 @@ export class OldestFirst {
     for (; this.#at < this.#batch.length; this.#at++) {
       const waiting = this.#batch[this.#at]!
       const ref = find(waiting.sha256)
-      if (ref && lastCheckMs(ref) === waiting.lastCheckMs) return ref
+      if (ref && lastCheckMs(ref) === waiting.atMs) return ref
     }
     return undefined
   }
+}
 
-  /** In their order. Numbers are sorted first, since of all blobs they fit into memory with ease. */
-  #oldest(): { sha256: string; lastCheckMs: number }[] {
-    const { all, lastCheckMs } = this.#options
-    const times: number[] = []
-    for (const ref of all()) times.push(lastCheckMs(ref))
-    const latestMs = Float64Array.from(times).sort()[BATCH_LENGTH - 1] ?? Number.POSITIVE_INFINITY
-    const before: { sha256: string; lastCheckMs: number }[] = []
-    const tied: { sha256: string; lastCheckMs: number }[] = []
-    for (const ref of all()) {
-      const waiting = { sha256: ref.sha256, lastCheckMs: lastCheckMs(ref) }
-      if (waiting.lastCheckMs < latestMs) before.push(waiting)
-      else if (waiting.lastCheckMs === latestMs && tied.length < BATCH_LENGTH) tied.push(waiting)
-    }
-    return [...before.sort((left, right) => left.lastCheckMs - right.lastCheckMs), ...tied].slice(0, BATCH_LENGTH)
-  }
+function firstOf(blobs: Iterable<TimedBlob>): TimedBlob[] {
+  const first: TimedBlob[] = []
+  for (const blob of blobs) if (first.push(blob) === BATCH_LENGTH) break
+  return first
 }

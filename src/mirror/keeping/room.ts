@@ -1,5 +1,4 @@
 import { MirrorError } from '../../errors.js'
-import { ancestryOf } from '../../images/ancestry.js'
 import { formatDigest, strongestDigest } from '../../images/digest.js'
 import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
@@ -7,42 +6,21 @@ import type { Clock } from '../../parts/clock.js'
 import type { Log } from '../../parts/log.js'
 import { OneAtATime } from '../../parts/one-at-a-time.js'
 import { sumOf } from '../../parts/sum-of.js'
-import type { BlobRef, ExpectedBlob, PartialBlob, SuspendedBlob } from '../../store/blob-store.js'
+import type { ExpectedBlob, PartialBlob, SuspendedBlob } from '../../store/blob-store.js'
 import type { HeldImage } from '../../store/image-store.js'
-import type { Store } from '../../store/store.js'
-import type { Catalogue } from '../catalogue.js'
 import type { MirrorCounters } from '../counters.js'
 import type { RecordHappening } from '../ledger.js'
 import type { RoomStatus, TurnedAway } from '../mirror.js'
-import { type Departure, type Kept, type KeptImage, planEviction, stayingImages } from './eviction-plan.js'
+import { type Departure, planEviction, stayingImages } from './eviction-plan.js'
+import { type Awaited, type ImagePin, Stock, type StockOptions } from './stock.js'
 
-export interface RoomOptions {
-  readonly store: Pick<Store, 'blobs' | 'images'>
-  readonly catalogue: Catalogue
+export interface RoomOptions extends StockOptions {
   /** How many bytes image files may take, unfinished ones included; `undefined` for as many as the disk has. */
   readonly quotaBytes: () => Promise<number | undefined>
-  /** What keeps an image from leaving, and with it what it builds on; `undefined` for one that may. */
-  readonly pinOf: (manifest: Manifest) => ImagePin | undefined
-  /** Whether an image is to be here before anyone asks. */
-  readonly isWanted: (uuid: Uuid) => boolean
-  /** Whether a file that is not whole is one of those images'. */
-  readonly isWantedFile: (left: ExpectedBlob) => boolean
-  /** Images whose files are being fetched: what they build on is about to be needed. */
-  readonly underWay: () => Iterable<Manifest>
-  /** Files, by their sha256, that belong together for clients of Docker, whatever images of ours they are in. */
-  readonly dockerImages: () => Iterable<readonly string[]>
   readonly counters: MirrorCounters
   readonly record: RecordHappening
   readonly clock: Clock
   readonly log: Log
-}
-
-/** Why an image never leaves. */
-export interface ImagePin {
-  /** Who said so: `configuration`, or an operator. */
-  readonly by: string
-  /** The filter of the configuration, or the operator's reason; in words. */
-  readonly text: string
 }
 
 /** Room that was made because somebody wanted it, or would be. */
@@ -50,16 +28,6 @@ export interface Vacuum {
   readonly wantedBytes: number
   readonly departures: readonly Departure[]
 }
-
-/** What comes by another road than flights, and in its own time: on media that people carry. */
-export interface Awaited {
-  /** Files by their sha256: what is left of them is gone on with, however old it is, and those that are whole do not leave. */
-  readonly sha256s: ReadonlySet<string>
-  /** What these build on is about to be needed. */
-  readonly manifests: readonly Manifest[]
-}
-
-const NOTHING_AWAITED: Awaited = { sha256s: new Set(), manifests: [] }
 
 /** For whom room is made. */
 interface Arrival {
@@ -72,6 +40,12 @@ interface Arrival {
 /** Nobody comes back for a download that was left a week ago: whoever wants the file fetches the rest within a day. */
 const LEFTOVER_TTL_MS = 7 * 86_400_000
 
+/**
+ * What a plan takes for granted may be so old: what would take longer to find out than it is worth, such as what is wanted, or what a
+ * catalogue says. What could do harm is looked at whenever something is about to leave.
+ */
+const PLAN_TTL_MS = 1000
+
 /** Room for image files: how much there may be, and who leaves when there is none. */
 export class Room {
   #options: RoomOptions
@@ -81,10 +55,11 @@ export class Room {
   #evictedBytes = 0
   #freeBytes: number | undefined
   #turnedAway: TurnedAway | undefined
-  #awaited: () => Awaited = () => NOTHING_AWAITED
+  readonly #stock: Stock
 
   constructor(options: RoomOptions) {
     this.#options = options
+    this.#stock = new Stock(options)
   }
 
   /** What there may be from now on; `tidy` lets go of what is too much. */
@@ -94,7 +69,7 @@ export class Room {
 
   /** From now on, what is awaited does not leave to make room. @param awaited asked whenever somebody is to leave. */
   await(awaited: () => Awaited): void {
-    this.#awaited = awaited
+    this.#stock.await(awaited)
   }
 
   /**
@@ -122,7 +97,7 @@ export class Room {
 
   /** What `makeRoom` would let go of to free so many bytes, in that order. Changes nothing. */
   whatWouldLeave(sizeBytes: number, isWanted = this.#options.isWanted): readonly Departure[] {
-    return planEviction(this.#takeStock(new Set(), undefined, isWanted), sizeBytes)
+    return planEviction(this.#stock.take({ isWanted }), sizeBytes)
   }
 
   /** What would leave for so many bytes more, as far as that may be. Changes nothing. */
@@ -144,7 +119,7 @@ export class Room {
   async bounds(): Promise<{ readonly roomBytes: number; readonly staying: ReadonlyMap<string, number> }> {
     const quotaBytes = (await this.#options.quotaBytes()) ?? Number.POSITIVE_INFINITY
     const diskBytes = this.#usedBytes() + (await this.#options.store.blobs.freeBytes())
-    const { images } = this.#takeStock(new Set(), undefined)
+    const { images } = this.#stock.take()
     const staying = stayingImages(images)
     const files = images.flatMap(({ blobs, uuid }) => (staying.has(uuid) ? blobs : []))
     return {
@@ -186,7 +161,7 @@ export class Room {
   letGo(uuid: Uuid, by: string, refuse: () => void): Promise<number> {
     return this.#making.run(async () => {
       refuse()
-      const { images } = this.#takeStock(new Set(), undefined)
+      const { images } = this.#stock.take()
       const needed = new Set([...this.#options.dockerImages()].flat())
       for (const image of images) if (image.uuid !== uuid) for (const { sha256 } of image.blobs) needed.add(sha256)
       const own = images.find((image) => image.uuid === uuid)?.blobs ?? []
@@ -207,7 +182,7 @@ export class Room {
   async tidy(): Promise<void> {
     const { clock, log, store } = this.#options
     await this.#making.run(async () => {
-      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS, this.#areAwaitedOrWanted())
+      const freedBytes = await store.blobs.reclaim(clock.wallMs() - LEFTOVER_TTL_MS, this.#stock.areAwaitedOrWanted())
       if (freedBytes > 0) log.info({ freedBytes }, 'removed what was left of downloads that nobody went on with')
       const shortBytes = await this.#overQuotaBytes(0)
       if (shortBytes > 0) await this.#free(shortBytes, {})
@@ -215,20 +190,10 @@ export class Room {
   }
 
   status(): RoomStatus {
-    const { images, strays } = this.#takeStock(new Set(), undefined)
-    const staying = stayingImages(images)
-    const pinned = new Map<string, number>()
-    const evictable = new Map(strays.map(({ sha256, sizeBytes }) => [sha256, sizeBytes]))
-    for (const { uuid, blobs } of images) {
-      const those = staying.has(uuid) ? pinned : evictable
-      for (const { sha256, sizeBytes } of blobs) those.set(sha256, sizeBytes)
-    }
-    for (const sha256 of pinned.keys()) evictable.delete(sha256)
     return {
       quotaBytes: this.#quotaBytes,
       usedBytes: this.#usedBytes(),
-      pinnedBytes: sumOf(pinned.values()),
-      evictableBytes: sumOf(evictable.values()),
+      ...this.#stock.measure(),
       evictedBytes: this.#evictedBytes,
       freeBytes: this.#freeBytes,
       turnedAway: this.#turnedAway,
@@ -265,27 +230,45 @@ export class Room {
   }
 
   #planFor({ isWanted = false, own }: Arrival, bytes: number, busy: ReadonlySet<Uuid | string>): readonly Departure[] {
-    const plan = planEviction(this.#takeStock(busy, own), bytes)
+    const plan = planEviction(this.#stock.take({ busy, own }), bytes)
     return isWanted ? plan.filter((departure) => !departure.isWanted) : plan
   }
 
   /** Whether so much was freed. What turns out to be in use stays, and the next in the line goes in its place. */
   async #free(wantedBytes: number, arrival: Arrival, left: Departure[] = []): Promise<boolean> {
+    const { clock, store } = this.#options
     const busy = new Set<Uuid | string>()
     let missingBytes = wantedBytes
-    // Planned anew after each, as the world goes on meanwhile. Every round frees something, or knows one more that is busy.
+    // Every round frees something, or knows one more that is busy: the first of a plan is as it was planned this very moment.
     while (missingBytes > 0) {
       const plan = this.#planFor(arrival, missingBytes, busy)
-      const first = plan.findIndex(({ sizeBytes }) => sizeBytes > 0)
-      if (first < 0) return false
-      for (const departure of plan.slice(0, first + 1)) {
-        if (await this.#letGo(departure)) {
-          missingBytes -= departure.sizeBytes
-          left.push(departure)
-        } else for (const each of departure.uuid ? [departure.uuid] : departure.sha256s) busy.add(each)
+      if (!plan.some(({ sizeBytes }) => sizeBytes > 0)) return false
+      const world = { plannedMs: clock.steadyMs(), changes: store.images.changes }
+      for (const [place, departure] of plan.entries()) {
+        if (missingBytes <= 0 || (place > 0 && this.#mayHaveToStay(departure, world))) break
+        const isHeld = departure.uuid !== undefined && store.images.get(departure.uuid) !== undefined
+        if (!(await this.#letGo(departure))) {
+          for (const each of departure.uuid ? [departure.uuid] : departure.sha256s) busy.add(each)
+          break
+        }
+        if (isHeld) world.changes++
+        missingBytes -= departure.sizeBytes
+        left.push(departure)
       }
     }
     return true
+  }
+
+  /** Whether something has come to pass, since this departure was planned, that may forbid it: then it is time for a new plan. */
+  #mayHaveToStay(
+    { lastUsedMs, sha256s, uuid }: Departure,
+    { changes, plannedMs }: { readonly plannedMs: number; readonly changes: number },
+  ): boolean {
+    const { clock, store } = this.#options
+    // An image that came meanwhile may have the same file, or build on this one.
+    if (clock.steadyMs() - plannedMs > PLAN_TTL_MS || store.images.changes !== changes) return true
+    if (sha256s.some((sha256) => (store.blobs.lastUsedMs(sha256) ?? 0) > lastUsedMs)) return true
+    return this.#stock.isNeeded(uuid, sha256s)
   }
 
   async #letGo(departure: Departure): Promise<boolean> {
@@ -293,8 +276,8 @@ export class Room {
     const { isWanted, kind, uuid, sha256s, sizeBytes, lastUsedMs, why } = departure
     try {
       // Those that are wanted leave after all others, so that none that is not is left by then.
-      const staying = isWanted ? this.#areAwaited() : this.#areAwaitedOrWanted()
-      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1, staying)
+      const areStaying = () => (isWanted ? this.#stock.areAwaited() : this.#stock.areAwaitedOrWanted())
+      if (kind === 'leftover') await store.blobs.reclaim(lastUsedMs + 1, areStaying())
       else if (!(await this.#letGoOfImage(uuid, sha256s))) return false
     } catch (error) {
       log.error({ uuid, sha256s, err: error }, 'what was to make room could not be let go of')
@@ -321,8 +304,12 @@ export class Room {
     }
     let leftCount = 0
     // An image of our own may have come to be of the same bytes meanwhile.
-    const isOwn = (sha256: string) =>
-      [...store.images.all()].some((image) => image.publication && image.files.some((file) => file.sha256 === sha256))
+    const isOwn = (sha256: string) => {
+      for (const { files, publication } of store.images.all()) {
+        if (publication && files.some((file) => file.sha256 === sha256)) return true
+      }
+      return false
+    }
     for (const sha256 of sha256s) if (await store.blobs.letGo(sha256, () => isOwn(sha256))) leftCount++
     if (leftCount === sha256s.length) return true
     // Somebody is reading: the image stays what it was. With some of its files gone, it is only what is left of it.
@@ -352,122 +339,6 @@ export class Room {
     let usedBytes = blobs.keptBytes + blobs.receivingBytes
     for (const { sizeOnDiskBytes } of blobs.suspended()) usedBytes += sizeOnDiskBytes
     return usedBytes
-  }
-
-  /** What is kept, as far as it may leave. @param busy uuids of images, and sha256 of strays, that cannot leave now. */
-  #takeStock(
-    busy: ReadonlySet<Uuid | string>,
-    own: SuspendedBlob | undefined,
-    isWanted = this.#options.isWanted,
-  ): Kept {
-    const { blobs, images: records } = this.#options.store
-    const unknown = new Map<string, BlobRef>()
-    for (const ref of blobs.all()) unknown.set(ref.sha256, ref)
-    const awaited = this.#awaited()
-    const images = this.#keptImages(busy, unknown, awaited, isWanted)
-    const dockerUses = unknown.size > 0 ? this.#dockerUses() : new Map<string, number>()
-    const strays = [...unknown.values()]
-      .filter(({ sha256 }) => !busy.has(sha256) && !awaited.sha256s.has(sha256))
-      // Nobody knows which files an image has whose record cannot be read: any that seems to be nobody's may be one of them.
-      .filter(({ sha256 }) => records.damaged().length === 0 || dockerUses.has(sha256))
-      .map(({ sha256, sizeBytes }) => ({
-        sha256,
-        sizeBytes,
-        lastUsedMs: dockerUses.get(sha256) ?? blobs.lastUsedMs(sha256) ?? 0,
-        isOfDocker: dockerUses.has(sha256),
-      }))
-    return { images, strays, leftovers: this.#leftovers(own) }
-  }
-
-  /** When each file that Docker's clients need was used last, or another one of an image it is in. */
-  #dockerUses(): Map<string, number> {
-    const uses = new Map<string, number>()
-    for (const sha256s of this.#options.dockerImages()) {
-      const lastUses = sha256s.map((sha256) => this.#options.store.blobs.lastUsedMs(sha256) ?? 0)
-      const lastUsedMs = Math.max(0, ...lastUses)
-      for (const sha256 of sha256s) uses.set(sha256, Math.max(lastUsedMs, uses.get(sha256) ?? 0))
-    }
-    return uses
-  }
-
-  /**
-   * Not the one that is about to be gone on with, nor any that was touched after it, as leftovers are reclaimed by age
-   * alone.
-   */
-  #leftovers(own: SuspendedBlob | undefined): Kept['leftovers'] {
-    const isAwaited = this.#areAwaited()
-    const left = [...this.#options.store.blobs.suspended()]
-      .filter(({ expected }) => !isAwaited(expected))
-      .map(({ expected, sizeOnDiskBytes, touchedMs }) => ({
-        sizeBytes: sizeOnDiskBytes,
-        touchedMs,
-        isWanted: this.#options.isWantedFile(expected),
-      }))
-    return own ? left.filter(({ touchedMs }) => touchedMs < own.touchedMs) : left
-  }
-
-  #areAwaited(): (left: ExpectedBlob) => boolean {
-    const { sha256s } = this.#awaited()
-    return ({ digests }) => digests.some(({ algorithm, hex }) => algorithm === 'sha256' && sha256s.has(hex))
-  }
-
-  #areAwaitedOrWanted(): (left: ExpectedBlob) => boolean {
-    const isAwaited = this.#areAwaited()
-    return (left) => isAwaited(left) || this.#options.isWantedFile(left)
-  }
-
-  /** Takes out of `unknown` what is a file of some image. */
-  #keptImages(
-    busy: ReadonlySet<Uuid | string>,
-    unknown: Map<string, BlobRef>,
-    awaited: Awaited,
-    isWanted: RoomOptions['isWanted'],
-  ): KeptImage[] {
-    const { catalogue, store, underWay } = this.#options
-    const own = [...store.images.all()].flatMap(({ manifest, publication }) => (publication ? [manifest] : []))
-    const needed = new Set([...underWay(), ...own, ...awaited.manifests].flatMap((image) => this.#ancestorsOf(image)))
-    const images: KeptImage[] = []
-    const add = (manifest: Manifest, refs: readonly BlobRef[]) => {
-      const { uuid } = manifest
-      // Of what was published here there may be no other copy in the world.
-      const isOurs = store.images.get(uuid)?.publication !== undefined
-      // What was made here of a layer that imgadm cannot unpack costs more than its fetching, each time anew.
-      const isMade = catalogue.originalsOf(uuid).some(({ withdrawnMs }) => withdrawnMs === undefined)
-      const isAwaited = refs.some(({ sha256 }) => awaited.sha256s.has(sha256))
-      const isNeeded = needed.has(uuid) || isAwaited || this.pinOf(manifest) !== undefined
-      const mustStay = isOurs || isMade || busy.has(uuid) || isNeeded
-      const lastUsedMs = Math.max(0, ...refs.map(({ sha256 }) => store.blobs.lastUsedMs(sha256) ?? 0))
-      const ancestors = this.#ancestorsOf(manifest)
-      images.push({ uuid, ancestors, blobs: refs, lastUsedMs, mustStay, isWanted: isWanted(uuid) })
-    }
-    const refsByImage = new Map<Uuid, BlobRef[]>()
-    for (const { manifest, files } of store.images.all()) {
-      const refs = files.flatMap(({ sha256 }) => store.blobs.find({ algorithm: 'sha256', hex: sha256 }) ?? [])
-      if (refs.length > 0) refsByImage.set(manifest.uuid, refs)
-    }
-    for (const [uuid, refs] of refsByImage) add(catalogue.find(uuid) ?? store.images.get(uuid)!.manifest, refs)
-    for (const refs of refsByImage.values()) for (const { sha256 } of refs) unknown.delete(sha256)
-    // An image of which only some files have come yet is nowhere written down as held.
-    if (unknown.size === 0) return images
-    for (const manifest of catalogue.all()) {
-      if (refsByImage.has(manifest.uuid)) continue
-      const refs = manifest.files.flatMap(({ digests, sizeBytes }) => {
-        const digest = strongestDigest(digests)
-        return (digest && store.blobs.find(digest, sizeBytes)) ?? []
-      })
-      if (refs.length === 0) continue
-      add(manifest, refs)
-      for (const { sha256 } of refs) unknown.delete(sha256)
-    }
-    return images
-  }
-
-  /** None of a chain that is a ring or endless: it is refused to whoever asks, and nobody can need it. */
-  #ancestorsOf(manifest: Manifest): readonly Uuid[] {
-    const { images, missing, broken } = ancestryOf(manifest, (uuid) => this.#options.catalogue.find(uuid))
-    if (broken) return []
-    const known = images.slice(1).map(({ uuid }) => uuid)
-    return missing ? [...known, missing] : known
   }
 }
 

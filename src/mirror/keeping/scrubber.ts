@@ -45,8 +45,9 @@ const VANISHED: Examination = { damagedChunks: [], isWhole: false, fingerprint: 
 const HASTE = 0.8
 /** Manifests, icons, claims and the index are small, and read together: daily, or more often where blobs are. */
 const AUDIT_EVERY_MS = 86_400_000
-/** What a crash may cost: so much is read again. Small against what is read meanwhile. */
+/** What a crash may cost: what was read in so long, or so many blobs, is read again. Small against what is read meanwhile. */
 const SAVE_EVERY_MS = 5 * 60_000
+const MOST_UNSAVED = 10_000
 /** The disk has refused: it will not be better at once. */
 const PAUSE_AFTER_FAILURE_MS = 60_000
 /** Timers cannot wait for a month, and what is due may change while we wait. */
@@ -65,7 +66,10 @@ export class Scrubber {
   readonly #mending = new Set<Promise<unknown>>()
   readonly #auditing = new OneAtATime()
   readonly #waiting: OldestFirst
-  #checkedMs = new Map<string, number>()
+  /** When blobs were read again since that was last written down, by sha256. At most MOST_UNSAVED and what is read while that goes on. */
+  #unsaved = new Map<string, number>()
+  /** What an earlier run has written down is known: from here on, so is what we write. */
+  #isLoaded = false
   #current: { readonly sha256: string; nextChunk: number } | undefined
   #endedMs: number | undefined
   #auditedMs: number | undefined
@@ -79,7 +83,7 @@ export class Scrubber {
     this.#options = options
     this.#rounds = options.rounds
     this.#waiting = new OldestFirst({
-      all: () => options.store.blobs.all(),
+      inOrderOfCheck: () => options.store.blobs.inOrderOfCheck(),
       find: (sha256) => this.#find(sha256),
       lastCheckMs: (ref) => this.#lastCheckMs(ref),
     })
@@ -108,17 +112,12 @@ export class Scrubber {
     await this.#save()
   }
 
-  /** When a blob was last read again from end to end. */
-  checkedMs(sha256: string): number | undefined {
-    return this.#checkedMs.get(sha256)
-  }
-
   /**
    * Reads a blob now, as fast as the disk gives it, and has it mended if need be. Besides the rounds, whether they are on or not.
    * @throws the signal's reason; MirrorError STORE_BROKEN.
    */
   async examineNow(sha256: string, reading: ReadingNow): Promise<'good' | 'mended' | 'damaged'> {
-    const { clock, counters, store } = this.#options
+    const { counters, store } = this.#options
     const { signal } = this.#abort
     const ref = this.#find(sha256)
     if (!ref) return 'damaged'
@@ -131,8 +130,7 @@ export class Scrubber {
     })
     // Somebody has let go of it meanwhile: nothing is wrong with it.
     if (!examination && !this.#find(sha256)) return 'good'
-    this.#blobsRead++
-    this.#checkedMs.set(sha256, clock.wallMs())
+    this.#noteRead(sha256)
     const mending = this.#judge(ref, examination ?? VANISHED, 'an operator')
     return (await mending) === false ? 'damaged' : mending ? 'mended' : 'good'
   }
@@ -162,8 +160,11 @@ export class Scrubber {
   async #run(): Promise<void> {
     const { clock, log, store } = this.#options
     const { signal } = this.#abort
-    const { checkedMs, current, endedMs, auditedMs } = await store.scrub.load()
-    this.#checkedMs = new Map(checkedMs)
+    const { current, endedMs, auditedMs } = await store.scrub.load(({ checkedMs, sha256 }) => {
+      // Somebody may have had it read now, while we were finding out when it was read before.
+      if (checkedMs > (store.blobs.checkedMs(sha256) ?? 0)) store.blobs.noteCheck(sha256, checkedMs)
+    })
+    this.#isLoaded = true
     this.#waiting.forget()
     this.#current = current
     this.#endedMs = endedMs ?? clock.wallMs()
@@ -229,8 +230,7 @@ export class Scrubber {
     // Not there to be read, though nobody has let go of it.
     const hasVanished = !examination && this.#find(sha256) !== undefined
     if (examination || hasVanished) {
-      this.#blobsRead++
-      this.#checkedMs.set(sha256, clock.wallMs())
+      this.#noteRead(sha256)
       void this.#judge(ref, examination ?? VANISHED, 'the scrub')
     }
     this.#saveNowAndThen()
@@ -302,7 +302,14 @@ export class Scrubber {
 
   /** To keep it, all of it was verified. */
   #lastCheckMs({ sha256, keptMs }: BlobRef): number {
-    return Math.max(keptMs, this.#checkedMs.get(sha256) ?? 0)
+    return Math.max(keptMs, this.#options.store.blobs.checkedMs(sha256) ?? 0)
+  }
+
+  #noteRead(sha256: string): void {
+    const nowMs = this.#options.clock.wallMs()
+    this.#blobsRead++
+    this.#options.store.blobs.noteCheck(sha256, nowMs)
+    if (this.#isLoaded) this.#unsaved.set(sha256, nowMs)
   }
 
   #find(sha256: string): BlobRef | undefined {
@@ -317,10 +324,9 @@ export class Scrubber {
   }
 
   #saveNowAndThen(): void {
-    // Before the first round nothing was read that was saved by an earlier run, and would be lost.
-    if (!this.#running) return
+    if (!this.#isLoaded) return
     const nowMs = this.#options.clock.steadyMs()
-    if (nowMs - this.#savedMs < SAVE_EVERY_MS) return
+    if (nowMs - this.#savedMs < SAVE_EVERY_MS && this.#unsaved.size < MOST_UNSAVED) return
     this.#savedMs = nowMs
     this.#saving = this.#save()
   }
@@ -328,17 +334,13 @@ export class Scrubber {
   /** One at a time. Not being able to costs no more than reading something again. */
   async #save(): Promise<void> {
     const { log, store } = this.#options
+    const checks = [...this.#unsaved].map(([sha256, checkedMs]) => ({ sha256, checkedMs }))
+    this.#unsaved = new Map()
     await this.#saving
-    // Of blobs that are gone nothing need be known.
-    for (const sha256 of [...this.#checkedMs.keys()]) if (!this.#find(sha256)) this.#checkedMs.delete(sha256)
     const current = this.#current && { ...this.#current }
+    const progress = { current, endedMs: this.#endedMs, auditedMs: this.#auditedMs }
     try {
-      await store.scrub.save({
-        checkedMs: this.#checkedMs,
-        current,
-        endedMs: this.#endedMs,
-        auditedMs: this.#auditedMs,
-      })
+      await store.scrub.save(progress, checks, store.blobs)
     } catch (error) {
       if (!isMirrorError(error, 'STORE_BROKEN', 'STORE_FULL')) throw error
       log.warn({ err: error }, 'how far the scrub has come could not be written down')

@@ -5,7 +5,7 @@ import type { Uuid } from '../../images/uuid.js'
 import type { Log } from '../../parts/log.js'
 import { OneAtATime } from '../../parts/one-at-a-time.js'
 import type { Pin, PinStore } from '../../store/pin-store.js'
-import type { ImagePin } from '../keeping/room.js'
+import type { ImagePin } from '../keeping/stock.js'
 import type { RecordHappening } from '../ledger.js'
 import type { PinFacts } from './image-answers.js'
 

@@ -131,6 +131,7 @@ const strays = fc
       lastUsedMs: lastUsedMs * 20 + 12 + index,
     })),
   )
+  .map((made) => made.toSorted((one, other) => one.lastUsedMs - other.lastUsedMs))
 const leftovers = fc
   .array(fc.record({ sizeBytes: fc.integer({ min: 1, max: 4 }), touchedMs: fc.nat(6) }), { maxLength: 3 })
   .map((made) => made.map(({ sizeBytes, touchedMs }, index) => ({ sizeBytes, touchedMs: touchedMs * 20 + 15 + index })))
@@ -147,7 +148,7 @@ function leavesOneByOne({ images, strays: unknown, leftovers: unfinished }: Kept
     Math.max(...images.filter((other) => other === one || other.ancestors.includes(one.uuid)).map((o) => o.lastUsedMs))
   const others = [
     ...unfinished.map(({ sizeBytes, touchedMs: ms }) => ({ sizeBytes, ms })),
-    ...unknown.map(({ sizeBytes, lastUsedMs: ms }) => ({ sizeBytes, ms })),
+    ...[...unknown].map(({ sizeBytes, lastUsedMs: ms }) => ({ sizeBytes, ms })),
   ]
   const gone: KeptImage[] = []
   let freedBytes = 0

@@ -17,13 +17,15 @@ function makeBlobs(count: number): Map<string, BlobRef> {
 function watch(blobs: ReadonlyMap<string, BlobRef>) {
   const checkedMs = new Map<string, number>()
   const looks = { count: 0 }
+  const lastCheckMs = ({ keptMs, sha256 }: BlobRef) => Math.max(keptMs, checkedMs.get(sha256) ?? 0)
   const waiting = new OldestFirst({
-    all: () => {
+    inOrderOfCheck: () => {
       looks.count++
-      return blobs.values()
+      const timed = [...blobs.values()].map((ref) => ({ ...ref, atMs: lastCheckMs(ref) }))
+      return timed.sort((one, other) => one.atMs - other.atMs)
     },
     find: (sha256) => blobs.get(sha256),
-    lastCheckMs: ({ sha256, keptMs }) => Math.max(keptMs, checkedMs.get(sha256) ?? 0),
+    lastCheckMs,
   })
   return { waiting, checkedMs, looks }
 }

@@ -5,7 +5,6 @@ import { matchesFilter, parseFilter } from '../../../src/images/filter.js'
 import type { Manifest } from '../../../src/images/manifest.js'
 import type { Uuid } from '../../../src/images/uuid.js'
 import { Room } from '../../../src/mirror/keeping/room.js'
-import { recordNothing } from '../../../src/mirror/ledger.js'
 import { expectedOf } from '../../contracts/blob-store.contract.js'
 import { KIB, type Made, makeKeepingRig } from './keeping-rig.js'
 
@@ -18,12 +17,19 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
   const dockerImages: string[][] = []
   /** Images by uuid, and files by size. */
   const wanted = new Set<Uuid | number>()
+  const asked = { timesWanted: 0 }
+  const leaving = { tell: () => {} }
   const { clock, counters, log } = rig
   const makeRoom = () =>
     new Room({
-      isWanted: (uuid) => wanted.has(uuid),
+      isWanted: (uuid) => {
+        asked.timesWanted++
+        return wanted.has(uuid)
+      },
       isWantedFile: ({ sizeBytes }) => wanted.has(sizeBytes),
-      record: recordNothing,
+      record: (kind) => {
+        if (kind === 'evicted') leaving.tell()
+      },
       store: rig.store,
       catalogue: rig.catalogue,
       quotaBytes: async () => quota.bytes,
@@ -38,8 +44,21 @@ async function makeRig({ quotaBytes, pins = [] }: { quotaBytes?: number; pins?: 
       log,
     })
   const here = (...made: Made[]) => made.map((each) => rig.isHere(each))
-  return Object.assign(rig, { quota, underWay, dockerImages, wanted, makeRoom, room: makeRoom(), here })
+  return Object.assign(rig, {
+    asked,
+    dockerImages,
+    here,
+    leaving,
+    makeRoom,
+    pins,
+    quota,
+    room: makeRoom(),
+    underWay,
+    wanted,
+  })
 }
+
+type Rig = Awaited<ReturnType<typeof makeRig>>
 
 const expected = (sizeBytes: number) => expectedOf(randomBytes(sizeBytes), 'sha1')
 
@@ -153,6 +172,43 @@ describe('room', () => {
     expect(rig.store.images.get(a.uuid)).toBeDefined()
     await reader?.close()
     expect(await rig.room.makeRoom(200 * KIB)).toBe(true)
+  })
+
+  it('is made of many by a plan or two, and not by looking at all that is kept for each of them', async () => {
+    const rig = await makeRig({ quotaBytes: 800 * KIB })
+    const made: Made[] = []
+    for (let number = 1; number <= 8; number++) made.push(await rig.keep(number))
+    expect(await rig.room.makeRoom(600 * KIB)).toBe(true)
+    expect(rig.here(...made).filter(Boolean)).toHaveLength(2)
+    expect(rig.asked.timesWanted).toBeLessThanOrEqual(2 * made.length)
+  })
+
+  it('is not made of what came to be pinned, needed or awaited while others left; the next in the line goes', async () => {
+    for (const happen of [
+      (rig: Rig) => rig.pins.push('name=image-2'),
+      (rig: Rig, b: Made) => rig.underWay.push({ ...b.manifest, uuid: A_CHILD, origin: b.uuid }),
+      (rig: Rig, b: Made) => rig.room.await(() => ({ sha256s: new Set([b.sha256]), manifests: [] })),
+    ]) {
+      const rig = await makeRig({ quotaBytes: 400 * KIB })
+      const [a, b, c, d] = [await rig.keep(1), await rig.keep(2), await rig.keep(3), await rig.keep(4)]
+      rig.leaving.tell = () => {
+        rig.leaving.tell = () => {}
+        happen(rig, b)
+      }
+      expect(await rig.room.makeRoom(200 * KIB)).toBe(true)
+      expect(rig.here(a, b, c, d)).toEqual([false, true, false, true])
+    }
+  })
+
+  it('tells what may leave and what stays, of images and of what is no image’s, without looking at each file', async () => {
+    const rig = await makeRig({ pins: ['name=image-1'] })
+    const [a, b, c] = [await rig.keep(1), await rig.keep(2), await rig.keep(3)]
+    await rig.store.images.forget(c.uuid)
+    rig.catalogue.letGo(c.uuid)
+    expect(rig.room.status()).toMatchObject({ pinnedBytes: 100 * KIB, evictableBytes: 200 * KIB })
+    rig.room.await(() => ({ sha256s: new Set([c.sha256, b.sha256]), manifests: [] }))
+    expect(rig.room.status()).toMatchObject({ pinnedBytes: 200 * KIB, evictableBytes: 0 })
+    expect(rig.here(a, b, c)).toEqual([true, true, true])
   })
 
   it('is made of a shared file only with the last image that has it', async () => {

@@ -97,7 +97,7 @@ describe('the scrub', () => {
     const { chunk } = first.status()!.current!
     expect(chunk).toBeLessThan(4)
     const second = await rig.restart()
-    expect((await rig.store.scrub.load()).current?.nextChunk).toBeGreaterThanOrEqual(chunk)
+    expect((await rig.store.scrub.load(() => {})).current?.nextChunk).toBeGreaterThanOrEqual(chunk)
     await rig.until(() => second.status()!.blobsRead >= 1)
     const { body } = await rig.counters.expose()
     expect(body).toContain(`imgapi_mirror_scrubbed_bytes_total ${4 * MIB}`)
