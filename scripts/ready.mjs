@@ -105,6 +105,8 @@ export function build() {
   const wasBuilt = isBuilt()
   const fingerprint = fingerprintOfSources()
   const fresh = join(root, `dist-${process.pid}`)
+  // Whoever builds it, the service's own user must be able to read it, and a package of it is the same bytes.
+  const umask = process.umask(0o022)
   try {
     if (!succeeds(binary('tsc'), ['-p', 'tsconfig.json', '--outDir', fresh])) return false
     writeFileSync(join(fresh, '.built-from'), fingerprint)
@@ -113,6 +115,7 @@ export function build() {
     renameSync(fresh, dist)
     return true
   } finally {
+    process.umask(umask)
     rmSync(fresh, { recursive: true, force: true })
   }
 }

@@ -13,6 +13,8 @@ export interface ProcessOptions {
   readonly isEager?: boolean
   /** Run what is in `src/`, and not what was built of it, which is quicker to start. */
   readonly isFromSource?: boolean
+  /** Where the package is installed that is run, instead of this clone: an absolute path. */
+  readonly installedIn?: string
   /** Modules that Node loads before anything of ours. */
   readonly imports?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
@@ -48,15 +50,22 @@ export class MirrorProcess {
   static async startWith(
     config: string,
     dataDirectory: string,
-    { isEager = false, isFromSource = false, imports = [], environment = {}, within = [] }: ProcessOptions = {},
+    {
+      isEager = false,
+      isFromSource = false,
+      installedIn = root,
+      imports = [],
+      environment = {},
+      within = [],
+    }: ProcessOptions = {},
   ): Promise<MirrorProcess> {
     const main = isFromSource ? join('src', 'main.ts') : join('dist', 'main.js')
-    if (!existsSync(join(root, main))) throw new Error(`${main} is missing: run \`npm run build\` first`)
+    if (!existsSync(join(installedIn, main))) throw new Error(`${main} is missing: run \`npm run build\` first`)
     const modules = isFromSource ? [...imports, 'tsx'] : imports
     const flags = modules.flatMap((module) => ['--import', module])
     const [command, ...args] = [...within, process.execPath, ...flags, main, 'serve', '--config', config]
     const child = spawn(command!, args, {
-      cwd: root,
+      cwd: installedIn,
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
