@@ -56,27 +56,7 @@ describe('the project', () => {
     )
     expect(broken).toEqual([])
   })
-
-  it('packs what runs and what explains it, and nothing else', () => {
-    const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
-      cwd: root,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    const packed: string[] = firstPack(JSON.parse(output)).files.map(({ path }) => path)
-    expect(packed).toEqual(
-      expect.arrayContaining(['package.json', 'README.md', 'config/default.yaml', 'config/schema.json']),
-    )
-    const strays = packed.filter((path) => !/^(dist|config|deploy|docs)\/|^(package\.json|[A-Z]+(\.md)?)$/.test(path))
-    expect(strays).toEqual([])
-    expect(manifest.bin).toEqual({ 'imgapi-mirror': 'dist/main.js' })
-  })
 })
-
-/** Older npm prints a list, newer an object by name. */
-function firstPack(output: unknown): { files: { path: string }[] } {
-  return Object.values(output as Record<string, { files: { path: string }[] }>)[0]!
-}
 
 /** The forms that packages use: `>=20`, `^20.19 || >=22`, `18 || 20 || >=22`, `>= 16 < 25`, `*`. */
 function admitsOldest(range: string): boolean {

@@ -155,7 +155,9 @@ describe('the package', () => {
     expect(answer.status).toBe(200)
     expect(await answer.json()).toMatchObject({ ping: 'pong' })
     expect(await mirror.stop()).toBe(0)
-    const { stdout } = await run(process.execPath, [join(unpacked, 'dist', 'main.js'), '--version'])
-    expect(stdout.trim()).toBe(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version)
+    const { version, bin } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8'))
+    expect((await run(process.execPath, [join(unpacked, bin['imgapi-mirror']), '--version'])).stdout.trim()).toBe(
+      version,
+    )
   })
 })
