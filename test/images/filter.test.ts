@@ -16,7 +16,15 @@ const sample = image({
     min_platform: { '7.0': '20150101T000000Z' },
     networks: [{ name: 'net0', description: 'a' }],
   },
-  tags: { role: 'os', 'docker:id': 'x', 'com.example.a': 'dotted', n: 5, on: true },
+  tags: {
+    role: 'os',
+    'docker:id': 'x',
+    'com.example.a': 'dotted',
+    n: 5,
+    on: true,
+    half: '5.25',
+    none: null,
+  },
   billing_tags: ['xxl', 'gold'],
 })
 
@@ -44,6 +52,11 @@ describe('a filter', () => {
     'tags.on=true',
     'tags.n>=5',
     'tags.n<=5',
+    'tags.half>=5.25',
+    'tags.half<=5.25',
+    'tags.n<=5.25',
+    'tags.none!=*',
+    'requirements.networks=~net0',
     'billing_tags=gold',
     'requirements.networks.name=net0',
     'requirements.min_ram<=1GiB',
@@ -72,6 +85,9 @@ describe('a filter', () => {
     'billing_tags!=gold',
     'tags.role.inner=os',
     'tags.constructor=*',
+    'tags.none=*',
+    'tags.none.inner=*',
+    'tags.n>=5.25',
     'files.size<=2GiB',
     'published_at>=2020-03-05',
     'name>=2020-01-01',
@@ -103,6 +119,20 @@ describe('a filter', () => {
     ['x'.repeat(5000), 'the longest is 4096'],
   ])('%s is refused, saying what is right', (filter, complaint) => {
     expect(() => parseFilter(filter)).toThrow(complaint)
+  })
+
+  it('names the condition that is wrong, without the blanks around it', () => {
+    expect(() => parseFilter('name=base   nmae=base')).toThrow(/^nmae=base: /)
+  })
+
+  it('may be 4096 characters long', () => {
+    expect(matches(`name!=${'x'.repeat(4096 - 'name!='.length)}`)).toBe(true)
+  })
+
+  it('shows 60 characters of what is no condition', () => {
+    const [shown, cut] = ['='.repeat(60), '='.repeat(61)]
+    expect(() => parseFilter(shown)).toThrow(`at "${shown}":`)
+    expect(() => parseFilter(cut)).toThrow(`at "${shown}...":`)
   })
 
   it('is refused or understood, whatever is written', () => {
