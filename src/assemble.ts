@@ -15,7 +15,7 @@ import type { AssembleOptions, Running } from './cli/surroundings.js'
 import { type Config, describeConfig } from './config.js'
 import { isMirrorError, MirrorError } from './errors.js'
 import { UserAuthenticator, type UserRules } from './http/auth/user-authenticator.js'
-import { makeClientApp } from './http/client-app.js'
+import { makeClientHandler } from './http/client-app.js'
 import type { OperatorAccess } from './http/operator/operator-access.js'
 import { makeOperatorApp } from './http/operator/operator-app.js'
 import type { SetRate } from './http/operator/put-rate.js'
@@ -239,7 +239,7 @@ class Assembly implements Running {
       setRate: this.#setRate,
     })
     const isPublishing = config.publish.users.some(({ isReadOnly }) => !isReadOnly)
-    const clientApp = makeClientApp({
+    const clients = makeClientHandler({
       ...common,
       instance: this.#instance,
       writing: isPublishing ? { publishing: mirror.publishing, authenticator } : undefined,
@@ -251,7 +251,7 @@ class Assembly implements Running {
       accelRedirect: config.accelRedirect,
       dsapi: config.datasets,
     })
-    return { clients: clientApp.callback(), operators: operatorApp.callback() }
+    return { clients, operators: operatorApp.callback() }
   }
 
   async #bundleTerms() {

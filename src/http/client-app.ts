@@ -10,11 +10,13 @@ import { addDsapiRoutes, type DsapiSettings } from './dsapi/dsapi-routes.js'
 import { type Context, type EveryRequestOptions, everyRequest, type RequestState } from './every-request.js'
 import { frontPage } from './front-page.js'
 import { HandOver } from './hand-over.js'
+import { hotPath } from './hot-path.js'
 import { addImgapiRoutes } from './imgapi/imgapi-routes.js'
 import { addImgapiWritingRoutes } from './imgapi/imgapi-writing-routes.js'
 import { addStateRoutes } from './imgapi/state-routes.js'
 import type { Writing } from './imgapi/writing.js'
 import { ListBodies } from './list-bodies.js'
+import type { Handler } from './listener.js'
 import { PublicAddress, type PublicAddressOptions } from './public-address.js'
 import { answerRegistry } from './registry/registry-endpoint.js'
 import { reportAppErrors } from './report-app-errors.js'
@@ -40,10 +42,19 @@ export interface ClientAppOptions
 const DSAPI_DEFAULTS: DsapiSettings = { list: 'standalone', creatorName: 'sdc' }
 
 /** Everything clients may ask for, in every protocol we speak, on one listener. */
-export function makeClientApp(options: ClientAppOptions): Koa<RequestState> {
+export function makeClientHandler(options: ClientAppOptions): Handler {
+  const bodies = new ListBodies(options.listCacheBytes)
+  const { trustedProxies } = options.address ?? {}
+  return hotPath({ ...options, bodies, trustedProxies }, makeClientApp(options, bodies).callback())
+}
+
+/** The same, without a shorter way for what is asked most. */
+export function makeClientApp(
+  options: ClientAppOptions,
+  bodies = new ListBodies(options.listCacheBytes),
+): Koa<RequestState> {
   const { authenticator, mirror, pid, registry, version, log, writing } = options
   const { trustedProxies = [] } = options.address ?? {}
-  const bodies = new ListBodies(options.listCacheBytes)
   const address = new PublicAddress(options.address ?? {})
   const router = new Router<RequestState>({ strict: true, sensitive: true })
   router.get('/', async (context) => {

@@ -9,7 +9,10 @@ const READING = 'GET, HEAD'
  * Lets scripts of any site read what is open to all, as dsapid does for its lists and manifests. Never with credentials:
  * `*` makes browsers leave them out, and `Authorization` is not among the headers that a script may set.
  */
-export function crossOriginHeaders({ method, path }: Context): Readonly<Record<string, string>> {
+export function crossOriginHeaders({
+  method,
+  path,
+}: Pick<Context, 'method' | 'path'>): Readonly<Record<string, string>> {
   if (!['GET', 'HEAD', 'OPTIONS'].includes(method) || !OPEN_PATHS.test(path)) return {}
   return {
     'Access-Control-Allow-Origin': '*',

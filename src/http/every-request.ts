@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type Koa from 'koa'
 import { isMirrorError } from '../errors.js'
@@ -11,9 +9,13 @@ import type { Log } from '../parts/log.js'
 import { ANSWERS, BUG, type Dialect, type FailureBody, Refusal } from './answers.js'
 import type { Principal } from './auth/authenticator.js'
 import { clientAddressOf } from './client-address.js'
+import { type CommonFacts, commonHeaders } from './common-headers.js'
 import type { HandOver } from './hand-over.js'
 import { makeHopReader } from './refuse-loop.js'
+import { LOGGED_PATH_LIMIT, type ReportOptions, reportRequest } from './report-request.js'
 import { type BodyBounds, RequestBody } from './request-body.js'
+import { requestIdOf } from './request-id.js'
+import { whenOver } from './when-over.js'
 
 /** What the rest of the room finds in `context.state`. */
 export interface RequestState {
@@ -46,17 +48,7 @@ export interface RequestState {
 
 export type Context = Koa.ParameterizedContext<RequestState>
 
-/** Called once per request, when it is over; `route` is empty for a path that leads nowhere. */
-export type OnRequest = (route: string, method: string, status: number, durationMs: number, bytes: number) => void
-
-export interface EveryRequestOptions {
-  readonly log: Log
-  readonly version: string
-  /** What `x-server-name` says: the host's name. */
-  readonly serverName: string
-  readonly onRequest?: OnRequest | undefined
-  /** How this mirror names itself in Via, to its upstreams and in its answers: a request that comes back is refused. */
-  readonly instance?: string | undefined
+export interface EveryRequestOptions extends CommonFacts, ReportOptions {
   readonly bodyBounds?: BodyBounds | undefined
   /** Addresses and networks whose `X-Forwarded-For` is believed. */
   readonly trustedProxies?: readonly string[] | undefined
@@ -67,12 +59,6 @@ export interface EveryRequestOptions {
   /** What else every answer says, failures included; asked when the request's path is known. */
   readonly moreHeaders?: ((context: Context) => Readonly<Record<string, string>>) | undefined
 }
-
-/** Paths in log lines are cut here; the listener lets longer ones in. */
-const LOGGED_PATH_LIMIT = 256
-
-/** A request id a client may give itself: printable ASCII without blanks, so that it can stand in a header and a log. */
-const REQUEST_ID = /^[\x21-\x7e]{1,128}$/
 
 /**
  * What every request gets, whatever its endpoint: an id, the common headers, a signal that its client has left, an
@@ -103,7 +89,18 @@ export function everyRequest(options: EveryRequestOptions): Koa.Middleware<Reque
     state.departed = departure.signal
     whenOver(req, res, () => {
       if (!res.writableFinished && !state.isAnswered) departure.abort(new Error('the client has left'))
-      reportRequest(context, options)
+      reportRequest(options, {
+        startedMs: state.startedMs,
+        requestId: state.requestId,
+        method: context.method,
+        path: context.path ?? '',
+        route: state.route,
+        status: res.statusCode,
+        bytes: state.sentBytes,
+        client: state.client,
+        user: state.principal?.name,
+        isComplete: res.writableFinished || state.isAnswered,
+      })
     })
     // Writing to a client who has just left: the departure itself is noticed above.
     res.on('error', (error) => state.log.debug({ error }, 'the response cannot be written'))
@@ -150,23 +147,8 @@ export function stampResponseTime({ res, state }: Context): void {
   if (!res.headersSent) res.setHeader('x-response-time', Math.round(performance.now() - state.startedMs))
 }
 
-function setCommonHeaders(context: Context, { instance, version, serverName, moreHeaders }: EveryRequestOptions): void {
-  context.set({
-    ...moreHeaders?.(context),
-    Server: `imgapi-mirror/${version}`,
-    'x-request-id': context.state.requestId,
-    'x-server-name': serverName,
-    // So that a mirror that asks us knows us again where it is asked through us.
-    ...(instance !== undefined && { Via: `1.1 ${instance}` }),
-  })
-}
-
-/** imgadm sends `x-request-id`, sdc-clients `request-id` as well; restify looks at both, in this order. */
-function requestIdOf({ headers }: IncomingMessage): string {
-  for (const given of [headers['request-id'], headers['x-request-id']]) {
-    if (typeof given === 'string' && REQUEST_ID.test(given)) return given
-  }
-  return randomUUID()
+function setCommonHeaders(context: Context, options: EveryRequestOptions): void {
+  context.set({ ...options.moreHeaders?.(context), ...commonHeaders(context.state.requestId, options) })
 }
 
 /**
@@ -184,44 +166,6 @@ function withoutOrigin(target: string): string {
 function withoutPrefix(target: string, prefix: string): string {
   const isBelow = prefix !== '' && target.startsWith(`${prefix}/`)
   return isBelow ? target.slice(prefix.length) : target
-}
-
-/**
- * Calls back once, when the response has been sent or cannot be any more. A response that waits behind another on a
- * pipelined connection has no socket yet and never hears of its end; therefore the socket is watched as well.
- */
-function whenOver(req: IncomingMessage, res: ServerResponse, callback: () => void): void {
-  const { socket } = req
-  let isOver = false
-  const over = () => {
-    // The socket's end is also the response's, and reaches us twice if this listener is removed while it is told.
-    if (isOver) return
-    isOver = true
-    socket.off('close', over)
-    res.off('close', over)
-    callback()
-  }
-  socket.on('close', over)
-  res.on('close', over)
-}
-
-function reportRequest(context: Context, { onRequest }: EveryRequestOptions): void {
-  const { res, state, method } = context
-  const durationMs = Math.round(performance.now() - state.startedMs)
-  state.log.info(
-    {
-      method,
-      path: (context.path ?? '').slice(0, LOGGED_PATH_LIMIT),
-      status: res.statusCode,
-      bytes: state.sentBytes,
-      durationMs,
-      client: state.client,
-      ...(state.principal && { user: state.principal.name }),
-      isComplete: res.writableFinished || state.isAnswered,
-    },
-    'request',
-  )
-  onRequest?.(state.route, method, res.statusCode, durationMs, state.sentBytes)
 }
 
 /**

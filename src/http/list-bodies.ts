@@ -58,6 +58,11 @@ const COMPRESSED_ON_THEIR_WAY = 32
  */
 const IN_THE_MAKING = 4
 
+/** A list as it is sent, and all of its bytes. */
+export interface ReadyList extends ListBody {
+  readonly slices: readonly Buffer[]
+}
+
 interface RenderedList extends ListBody {
   /** Emptied when the cache lets go of it, also under the hands of those who are sending it. */
   slices: readonly Buffer[]
@@ -100,10 +105,17 @@ export class ListBodies {
       this.#revision = list.revision
       this.#cache.clear()
     }
-    const key = `${list.revision} ${form.key} ${queryKey}`
+    const key = keyOf(form, queryKey, list.revision)
     const kept = this.#cache.get(key)
     if (kept && 'slices' in kept) return kept
     return this.#rendering.do(key, () => this.#making.add(() => this.#render(form, key, list)))
+  }
+
+  /** The slices of a body that is ready, if it takes no more than `mostBytes`: to be sent in one go. Nothing is made for it. */
+  ready(form: ListForm, queryKey: string, revision: number, mostBytes: number): ReadyList | undefined {
+    const kept = this.#cache.get(keyOf(form, queryKey, revision))
+    if (!kept || !('slices' in kept) || kept.slices.length === 0 || kept.sizeBytes > mostBytes) return undefined
+    return kept
   }
 
   /** The bytes of a body, slice by slice, as they are asked for. `list` is the one it was made of. */
@@ -167,6 +179,10 @@ export class ListBodies {
     this.#cache.set(key, packed)
     return packed
   }
+}
+
+function keyOf(form: ListForm, queryKey: string, revision: number): string {
+  return `${revision} ${form.key} ${queryKey}`
 }
 
 async function render(form: ListForm, key: string, manifests: readonly Manifest[]): Promise<RenderedList> {

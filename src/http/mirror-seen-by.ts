@@ -26,6 +26,11 @@ export function mirrorSeenBy(mirror: Mirror, viewer: Viewer): Mirror {
     channels: mirror.channels,
     listImages: (query) => mirror.listImages({ ...query, viewer }),
     getImage,
+    imageAtHand: (uuid) => {
+      const manifest = mirror.imageAtHand(uuid)
+      return manifest && isSeenBy(manifest, viewer) ? manifest : undefined
+    },
+    revisionAtHand: () => mirror.revisionAtHand(),
     findFile: async (uuid, fileIndex, signal, channel) => {
       await getImage(uuid, signal, channel)
       return await mirror.findFile(uuid, fileIndex, signal, channel)

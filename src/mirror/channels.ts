@@ -46,6 +46,11 @@ export class Channels {
     return this.#channels.size > 0
   }
 
+  /** Of those who name none; `undefined` if they must. */
+  get default(): string | undefined {
+    return this.#default?.name
+  }
+
   /** In the order of the configuration. */
   get list(): readonly Channel[] {
     return [...this.#channels.values()]

@@ -67,6 +67,15 @@ export class ImageFinder {
     return manifest
   }
 
+  /** What `show` would answer if nobody has to be asked for it; `undefined`: call it. */
+  atHand(uuid: Uuid, channel: string | undefined): Manifest | undefined {
+    const { catalogue, channels, maxAncestry } = this.#options
+    const manifest = catalogue.find(uuid)
+    if (!manifest || !channels.shows(manifest, channel) || this.#isWorthAsking(uuid)) return undefined
+    const { missing, broken } = ancestryOf(manifest, (each) => catalogue.find(each), maxAncestry)
+    return missing || broken ? undefined : manifest
+  }
+
   /** What nobody listed is asked for; an answer of that kind is asked for again when it is as old as a list would be. */
   #isWorthAsking(uuid: Uuid): boolean {
     const { catalogue, refreshMs } = this.#options

@@ -93,6 +93,12 @@ export interface Mirror {
    */
   getImage(uuid: Uuid, signal: AbortSignal, channel?: string): Promise<Manifest>
 
+  /** What `getImage` would answer through the default channel, if that takes no waiting and no work; `undefined`: ask it. */
+  imageAtHand(uuid: Uuid): Manifest | undefined
+
+  /** The revision that `listImages` would answer, if that takes no waiting; `undefined`: ask it. */
+  revisionAtHand(): number | undefined
+
   /** @throws MirrorError as getImage, and FILE_UNKNOWN. */
   findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileOnOffer>
 

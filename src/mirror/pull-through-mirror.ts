@@ -382,14 +382,23 @@ export class PullThroughMirror implements Mirror {
   }
 
   async getImage(uuid: Uuid, signal: AbortSignal, asked?: string): Promise<Manifest> {
-    const { isOffline, maxAncestry } = this.#options
     const channel = this.channels.resolve(asked, 'read')
     const manifest = await this.#finder.show(uuid, signal, channel)
-    if (isOffline) {
-      const lacks = this.#catalogue.lacks(manifest, (each) => this.#held.isWhole(each), maxAncestry)
-      if (lacks.length > 0) throw incomplete(uuid, lacks)
-    }
+    const lacks = this.#lacksOffline(manifest)
+    if (lacks.length > 0) throw incomplete(uuid, lacks)
     return manifest.type === 'docker' ? await this.#withSha1(manifest, signal) : manifest
+  }
+
+  imageAtHand(uuid: Uuid): Manifest | undefined {
+    if (this.channels.areUsed && this.channels.default === undefined) return undefined
+    const manifest = this.#finder.atHand(uuid, this.channels.default)
+    // The SHA-1 of a layer that was measured has to be looked up.
+    if (!manifest || manifest.type === 'docker' || this.#lacksOffline(manifest).length > 0) return undefined
+    return manifest
+  }
+
+  revisionAtHand(): number | undefined {
+    return this.#heard.hasListings ? this.#listed.now().revision : undefined
   }
 
   async findFile(uuid: Uuid, fileIndex: number, signal: AbortSignal, channel?: string): Promise<FileOnOffer> {
@@ -509,6 +518,12 @@ export class PullThroughMirror implements Mirror {
       for (const { uuid, ...facts } of this.#catalogue.conflicts()) this.ledger.record('conflicted', uuid, facts)
     }
     this.#isReady = true
+  }
+
+  /** What an image and those it builds on lack here; offline, where nothing more will come. */
+  #lacksOffline(manifest: Manifest): readonly Uuid[] {
+    const { isOffline, maxAncestry } = this.#options
+    return isOffline ? this.#catalogue.lacks(manifest, (each) => this.#held.isWhole(each), maxAncestry) : []
   }
 
   async #open(manifest: Manifest, fileIndex: number, opening: AbortSignal): Promise<OpenFile> {

@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import { type ClientAppOptions, makeClientApp } from '../../src/http/client-app.js'
+import { type ClientAppOptions, makeClientHandler } from '../../src/http/client-app.js'
 import { type ListenerBounds, listen } from '../../src/http/listener.js'
 import { MemoryMirror } from './memory-mirror.js'
 import { RecordingLog } from './recording-log.js'
@@ -19,8 +19,8 @@ export async function serveMirror(
   const mirror = new MemoryMirror()
   const log = new RecordingLog()
   const authenticator = await authenticatorOf()
-  const app = makeClientApp({ mirror, authenticator, log, version: '1.2.3', serverName: 'testhost', ...more })
-  const listener = await listen('127.0.0.1:0', app.callback(), bounds)
+  const handler = makeClientHandler({ mirror, authenticator, log, version: '1.2.3', serverName: 'testhost', ...more })
+  const listener = await listen('127.0.0.1:0', handler, bounds)
   onTestFinished(() => listener.close(0))
   return { url: listener.url, mirror, log }
 }

@@ -51,6 +51,7 @@ export class MemoryMirror implements Mirror {
   readonly channels = new Channels()
   revision = 1
   listsAsked = 0
+  imagesAsked = 0
   opened = 0
   closed = 0
   streamsOpened = 0
@@ -77,7 +78,16 @@ export class MemoryMirror implements Mirror {
   }
 
   async getImage(uuid: Uuid): Promise<Manifest> {
+    this.imagesAsked += 1
     return this.#find(uuid).manifest
+  }
+
+  imageAtHand(uuid: Uuid): Manifest | undefined {
+    return this.#images.get(uuid)?.manifest
+  }
+
+  revisionAtHand(): number {
+    return this.revision
   }
 
   async findFile(uuid: Uuid, fileIndex: number): Promise<FileOnOffer> {

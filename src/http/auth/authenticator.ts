@@ -1,3 +1,4 @@
+import type { Viewer } from '../../images/viewer.js'
 import type { Context } from '../every-request.js'
 
 /** Somebody who has proved who they are. */
@@ -38,6 +39,9 @@ export interface Authenticator {
    * @throws Refusal 401, 429.
    */
   fileReader(context: Context): Promise<Principal | undefined>
+
+  /** What they may see who give no proof, as `reader` finds it; `undefined` while reading is not open. */
+  passerBy(): Viewer | undefined
 
   /**
    * Reads the files of keys, passwords and tokens again. If one is wrong, everything stays as it was.

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Viewer } from '../../images/viewer.js'
 import { hashToken } from '../../parts/access-token.js'
 import type { Clock } from '../../parts/clock.js'
 import { Refusal } from '../answers.js'
@@ -94,6 +95,10 @@ export class UserAuthenticator implements Authenticator {
     return await this.reader(context)
   }
 
+  passerBy(): Viewer | undefined {
+    return this.#options.read === 'open' ? this.#viewerOf(undefined) : undefined
+  }
+
   async reload(): Promise<void> {
     const change = await this.prepare(this.#options)
     change()
@@ -114,7 +119,11 @@ export class UserAuthenticator implements Authenticator {
 
   #show({ state }: Context, user: User | undefined): void {
     state.principal = user
-    state.viewer = { isKnown: user !== undefined, seesPrivate: user !== undefined || !this.#options.hidesPrivate }
+    state.viewer = this.#viewerOf(user)
+  }
+
+  #viewerOf(user: User | undefined): Viewer {
+    return { isKnown: user !== undefined, seesPrivate: user !== undefined || !this.#options.hidesPrivate }
   }
 
   /**

@@ -1,6 +1,9 @@
+import type { ListQuery } from '../../images/list-query.js'
 import type { Manifest } from '../../images/manifest.js'
 import { parseListQuery } from '../../images/parse-list-query.js'
 import { servedJson } from '../../images/serialize-manifest.js'
+import type { Viewer } from '../../images/viewer.js'
+import type { Channels } from '../../mirror/channels.js'
 import type { Mirror } from '../../mirror/mirror.js'
 import { wantsChannels } from '../accept-version.js'
 import type { Context } from '../every-request.js'
@@ -35,13 +38,25 @@ function imgapiList(key: string, jsonOf: (manifest: Manifest) => string): ListFo
 /** Always 200 with what we know. */
 export async function listImages(context: Context, mirror: Mirror, bodies: ListBodies): Promise<void> {
   const { channels } = mirror
-  const params = new URLSearchParams(context.querystring)
-  // Resolved, so that all who mean the same share one body.
-  const channel = requestedChannel(params, channels)
-  const query = { ...parseListQuery(params, context.state.viewer), channel }
+  const query = listQueryOf(new URLSearchParams(context.querystring), context.state.viewer, channels)
   const list = await mirror.listImages(query)
   const form = formOf(channels.areUsed && wantsChannels(context), query.hasAdminFields)
-  await sendList(context, bodies, { form, queryKey: JSON.stringify(query), list })
+  await sendList(context, bodies, { form, queryKey: listKeyOf(query), list })
+}
+
+/**
+ * What a request for a list asks for.
+ * @throws MirrorError CHANNEL_UNKNOWN, QUERY_INVALID, UNAUTHORIZED.
+ */
+export function listQueryOf(params: URLSearchParams, viewer: Viewer, channels: Channels): ListQuery {
+  // Resolved, so that all who mean the same share one body.
+  const channel = requestedChannel(params, channels)
+  return { ...parseListQuery(params, viewer), channel }
+}
+
+/** The same for equal queries. */
+export function listKeyOf(query: ListQuery): string {
+  return JSON.stringify(query)
 }
 
 function formOf(hasChannels: boolean, hasAdminFields: boolean): ListForm {
