@@ -1,12 +1,14 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { UpstreamSet } from '../../src/assemble/upstream-set.js'
 import { type Config, loadConfig } from '../../src/config.js'
+import { isMirrorError } from '../../src/errors.js'
 import { deferred } from '../../src/parts/deferred.js'
 import { silentLog } from '../../src/parts/log.js'
 import { makeUpstream } from '../../src/upstream/make-upstream.js'
 import { makeImage } from '../support/made-up-images.js'
 import { until } from '../support/running-mirror.js'
+import { startSdcImgapi } from '../support/upstreams/sdc-imgapi.js'
 import { startUpstream } from '../support/upstreams/start-upstream.js'
 
 const configOf = (upstreams: object[]): Promise<Config> =>
@@ -17,8 +19,7 @@ const configOf = (upstreams: object[]): Promise<Config> =>
     readFile: async () => '',
   })
 
-it('keeps an upstream that has become another one until no download may ask it any more', async () => {
-  const { url } = await startUpstream({ images: [makeImage()] })
+function makeSet() {
   const set = new UpstreamSet({
     make: ({ connections, ...upstream }, { limits, maxAncestry }) =>
       makeUpstream({
@@ -41,6 +42,12 @@ it('keeps an upstream that has become another one until no download may ask it a
     prepared.commit(without)
     return prepared.all
   }
+  return { set, take }
+}
+
+it('keeps an upstream that has become another one until no download may ask it any more', async () => {
+  const { url } = await startUpstream({ images: [makeImage()] })
+  const { set, take } = makeSet()
   const [first] = await take([{ name: 'one', url }])
   // Another rate, or another place in the order, makes it no other upstream.
   const [second, same] = await take([
@@ -65,5 +72,34 @@ it('keeps an upstream that has become another one until no download may ask it a
     ),
   )
   await expect(check()).rejects.toMatchObject({ code: 'CLOSING' })
+  await set.close()
+})
+
+it('and until whoever asks it something has the answer', async () => {
+  const [asked, answered] = [deferred<void>(), deferred<void>()]
+  const upstream = await startSdcImgapi({
+    images: [makeImage()],
+    intercept: (request, response) => {
+      if (request.url !== '/ping') return false
+      asked.resolve()
+      void answered.promise.then(() => response.end('{"ping":"pong"}'))
+      return true
+    },
+  })
+  onTestFinished(() => upstream.close())
+  const { set, take } = makeSet()
+  const [first] = await take([{ name: 'one', url: upstream.url }])
+  const answer = first!.check(AbortSignal.timeout(30_000))
+  await asked.promise
+  await take([])
+  await wait(50)
+  answered.resolve()
+  expect(await answer).toMatch(/^IMGAPI/)
+  await until(() =>
+    first!.check(AbortSignal.timeout(5_000)).then(
+      () => false,
+      (error) => isMirrorError(error, 'CLOSING'),
+    ),
+  )
   await set.close()
 })

@@ -98,6 +98,22 @@ const REFUSED: readonly Lie[] = [
     told: ['says provenance.jsonl has 1099511627776 bytes; by bundle.json it has 0'],
   },
   {
+    is: 'more blocks than their hashes may take of our memory',
+    lie: inVolume((volume: VolumeJson) => resize(volume, 'provenance.jsonl', 9 * TIB)),
+    told: ['volume.json has more blocks than we read: 94371'],
+  },
+  {
+    is: 'groups of blocks that are larger than our memory for one',
+    lie: inVolume((volume: VolumeJson) => {
+      resize(volume, 'provenance.jsonl', 0)
+      const [groups, parityShards] = [Math.ceil(volume.blocks.count / 200), 50]
+      const file = { path: 'parity/0001.rs', sizeBytes: groups * parityShards * MIB, sha256: 'ab'.repeat(32) }
+      volume.parity = { dataShards: 200, parityShards, groups, files: [file] }
+      volume.blocks.sizeBytes += 32 * groups * parityShards
+    }),
+    told: ['volume.json has larger groups of blocks than we heal'],
+  },
+  {
     is: 'an image file that is longer than the image',
     lie: async (directory) => {
       await resign(directory, { volume: (volume: VolumeJson) => resize(volume, liedPath, TIB) })

@@ -124,6 +124,38 @@ it('refuses a bundle that nobody it trusts has signed, and takes it when told so
   expect(await ledgerOf(site, 'bundle-read')).toMatchObject([{ facts: { bundle: id, signedBy, volume: 1 } }])
 })
 
+it('says of what came in parts that somebody trusted signed it, though of the last part the signature was lost', async () => {
+  const { volumes } = await writeMadeUpBundle(await temporaryDirectory(), [base], { volumes: 2 })
+  const site = await ClosedSite.start()
+  await site.import(volumes[0]!)
+  for (const directory of [volumes[1]!, join(volumes[1]!, 'copies')]) {
+    for (const name of ['bundle.json.minisig', 'volume.json.minisig']) await fs.rm(join(directory, name))
+  }
+  expect((await site.import(volumes[1]!)).result.volumes).toMatchObject([{ outcome: 'refused' }])
+  const { result } = await site.import(volumes[1]!, { isUntrustedAllowed: true })
+  expect(result).toMatchObject({ imagesHeld: 1, lacking: [] })
+  const { items } = (await site.api('GET', `/api/audit/log?image=${uuid(1)}`)).body as {
+    items: { kind: string; facts: object }[]
+  }
+  expect(items.find(({ kind }) => kind === 'imported')!.facts).toMatchObject({ signedBy: { isTrusted: true } })
+})
+
+it('takes no image that is withheld here, and says why', async () => {
+  const medium = await temporaryDirectory()
+  await writeMadeUpBundle(medium, [base, other])
+  const { url: one } = await startUpstream({ images: [makeImage({ uuid: uuid(1) }, base.bytes)] })
+  const { url: two } = await startUpstream({ images: [makeImage({ uuid: uuid(1) })] })
+  const upstreams = [one, two].map((url, place) => ({ name: `u${place}`, url }))
+  const site = await ClosedSite.start({ offline: false, conflicts: 'withhold', upstreams })
+  await site.mirror.settled()
+  const { result } = await site.import(medium)
+  expect(result).toMatchObject({
+    imagesHeld: 1,
+    imagesRefused: [{ uuid: uuid(1), why: expect.stringContaining('withheld') }],
+  })
+  expect(await site.listed()).toEqual([uuid(3)])
+})
+
 it('repeats in the ledger what the maker of the bundle knows of where an image came from, as its word', async () => {
   const medium = await temporaryDirectory()
   const claim = { image: uuid(1), kind: 'claim', upstream: 'joyent', firstSeenMs: 1, files: [] }

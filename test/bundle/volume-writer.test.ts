@@ -123,11 +123,12 @@ describe('writing a volume again', () => {
     await flip(join(root, 'volume/parity/0001.rs'), 5)
     await flip(join(root, 'volume/copies/bundle.json'), 5)
     await fs.truncate(join(root, 'volume', files[4]!.path), 1000)
+    await fs.appendFile(join(root, 'volume', files[1]!.path), 'more')
     medium.written.clear()
     await writeMadeUp(medium, { sizes })
     expect(await snapshot(root)).toEqual(before)
     expect([...medium.written].sort()).toEqual(
-      [files[2]!.path, files[4]!.path, 'parity/0001.rs', 'copies/bundle.json.partial']
+      [files[1]!.path, files[2]!.path, files[4]!.path, 'parity/0001.rs', 'copies/bundle.json.partial']
         .map((path) => `volume/${path}`)
         .sort(),
     )
