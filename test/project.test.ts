@@ -46,6 +46,13 @@ describe('the project', () => {
     expect(manifest.scripts).toMatchObject({ start: expect.any(String), test: expect.any(String) })
   })
 
+  it('names in its README every package of Debian that its tests want', () => {
+    const [, programs] = /PROGRAMS = \{([^}]*)\}/.exec(read('scripts/test.mjs'))!
+    const packages = new Set([...programs!.matchAll(/: '([^']+)'/g)].map(([, name]) => name!))
+    const [, told] = /Debian's packages \(([^)]*)\)/.exec(read('README.md'))!
+    expect(told!.split(/,\s+/).sort()).toEqual([...packages].sort())
+  })
+
   it('has every file its documents link to', () => {
     const documents = tracked.filter((path) => path.endsWith('.md'))
     const broken = documents.flatMap((path) =>
