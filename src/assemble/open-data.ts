@@ -2,6 +2,7 @@ import type { DataPlace } from '../cli/surroundings.js'
 import { RestingImages } from '../mirror/operations/resting-images.js'
 import { silentLog } from '../parts/log.js'
 import { DiskRestingStore } from '../store/disk-resting-store.js'
+import { openLedger } from './open-ledger.js'
 import { policiesOf } from './policies-of.js'
 
 /** As long as an ancestry may be where no configuration says otherwise. */
@@ -15,6 +16,7 @@ export async function openData({ config, directory }: DataPlace): Promise<Restin
   const log = silentLog
   return await RestingImages.read({
     store: new DiskRestingStore({ directory, log }),
+    ledger: openLedger(directory),
     precedence: config?.upstreams.map(({ name }) => name),
     withdrawn: config?.withdrawn ?? 'list',
     ...(config && { policies: policiesOf(config) }),

@@ -4,6 +4,7 @@ import type { Carrying } from '../mirror/carrying.js'
 import type { Job, JobProgress } from '../mirror/jobs.js'
 import type { Operator } from '../mirror/operations/operations.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
+import { sumOf } from '../parts/sum-of.js'
 import type { Media, Medium } from '../store/medium.js'
 import type { ArrivedBundles } from './arrived-bundles.js'
 import type { BundleImports, BundlesStatus, ImportRequest, ImportResult, Lacking, SeriesGap } from './bundles.js'
@@ -35,6 +36,8 @@ interface Findings {
   readonly bundles: Map<string, BundleIndex>
   /** What found no room here, in words, by the uuid of the image, or the SHA-256 of a layer that is no image's file. */
   readonly withoutRoom: Map<string, string>
+  /** How large the files are that found none, by sha256. */
+  readonly neededBytes: Map<string, number>
 }
 
 const SIGNATURE_LIMIT_BYTES = 4096
@@ -118,7 +121,10 @@ export class Importer implements BundleImports {
         `${medium.path}: no volume of a bundle is here, nor in a directory below it`,
       )
     }
-    const findings: Findings = { volumes: [], held: new Set(), bundles: new Map(), withoutRoom: new Map() }
+    const findings: Findings = {
+      ...{ volumes: [], held: new Set(), bundles: new Map() },
+      ...{ withoutRoom: new Map(), neededBytes: new Map() },
+    }
     for (const directory of directories) {
       progress.signal.throwIfAborted()
       findings.volumes.push(await this.#importVolume(medium, directory, request, by, progress, findings))
@@ -128,7 +134,7 @@ export class Importer implements BundleImports {
       findings,
       progress,
     )
-    refuseWithoutRoom(findings)
+    await this.#refuseWithoutRoom(findings)
     return this.#resultOf(findings, progress)
   }
 
@@ -233,11 +239,13 @@ export class Importer implements BundleImports {
   #tellNoRoom(
     sha256: string,
     why: string,
-    { images }: BundleIndex,
-    { withoutRoom }: Findings,
+    { docker, images }: BundleIndex,
+    { neededBytes, withoutRoom }: Findings,
     progress: JobProgress,
   ): void {
     const { intake, mirror } = this.#options
+    const files = [...images.flatMap((image) => image.files), ...docker.layers]
+    neededBytes.set(sha256, files.find((file) => file.sha256 === sha256)?.sizeBytes ?? 0)
     const without = images.filter(({ files }) => files.some((file) => file.sha256 === sha256))
     for (const { manifest } of without) {
       const { name, uuid, version } = manifest
@@ -247,6 +255,25 @@ export class Importer implements BundleImports {
     }
     if (without.length === 0) withoutRoom.set(sha256, `layer ${sha256}`)
     mirror.log.warn({ sha256, images: without.map(({ manifest }) => manifest.uuid) }, `of a bundle: ${why}`)
+  }
+
+  /** @throws MirrorError STORE_FULL when something found no room: to carry it once more would not help. */
+  async #refuseWithoutRoom({ neededBytes, withoutRoom }: Findings): Promise<void> {
+    if (withoutRoom.size === 0) return
+    const { room } = this.#options.mirror
+    await room.look()
+    const { freeBytes, quotaBytes, usedBytes } = room.status()
+    const named = [...withoutRoom.values()].slice(0, MOST_NAMED).join(', ')
+    const more = withoutRoom.size > MOST_NAMED ? ` and ${withoutRoom.size - MOST_NAMED} more` : ''
+    const quota =
+      quotaBytes === undefined
+        ? ''
+        : `, and ${Math.max(0, quotaBytes - usedBytes)} of the quota of ${quotaBytes} are left`
+    const there = `their files have ${sumOf(neededBytes.values())} bytes, ${freeBytes ?? 'nobody knows how many'} are free on the disk of the data directory${quota}`
+    throw new MirrorError(
+      'STORE_FULL',
+      `there is no room here for ${named}${more}; all else that fits has come. Make room, or raise the quota, and give the same command again: ${there}`,
+    )
   }
 
   #resultOf({ bundles, held, volumes }: Findings, progress: JobProgress): ImportResult {
@@ -268,17 +295,6 @@ export class Importer implements BundleImports {
       lacking,
     }
   }
-}
-
-/** @throws MirrorError STORE_FULL when something found no room: to carry it once more would not help. */
-function refuseWithoutRoom({ withoutRoom }: Findings): void {
-  if (withoutRoom.size === 0) return
-  const named = [...withoutRoom.values()].slice(0, MOST_NAMED).join(', ')
-  const more = withoutRoom.size > MOST_NAMED ? ` and ${withoutRoom.size - MOST_NAMED} more` : ''
-  throw new MirrorError(
-    'STORE_FULL',
-    `there is no room here for ${named}${more}; all else that fits has come. Make room, or raise the quota, and give the same command again`,
-  )
 }
 
 function nameOf({ id, volume: { volume, volumes } }: OpenVolume): string {

@@ -1,4 +1,5 @@
 import type { Carrying } from '../mirror/carrying.js'
+import { inSlices } from '../parts/in-slices.js'
 import { formatInventory } from './format-inventory.js'
 import type { Want } from './inventory.js'
 import { SALT_BYTES } from './inventory-form.js'
@@ -23,7 +24,8 @@ export async function siteInventory(mirror: Carrying, { atMs, salt, site, wants 
     held.push({ uuid: manifest.uuid, sha256s })
     for (const sha256 of sha256s) ofImages.add(sha256)
   }
-  const others = [...store.blobs.all()].flatMap(({ sha256 }) => (ofImages.has(sha256) ? [] : [sha256]))
+  const others: string[] = []
+  for await (const { sha256 } of inSlices(store.blobs.all())) if (!ofImages.has(sha256)) others.push(sha256)
   const parts = [...store.blobs.suspended()].flatMap(({ expected: { digests, sizeBytes }, extents }) => {
     const sha256 = digests.find(({ algorithm }) => algorithm === 'sha256')?.hex
     return sha256 === undefined ? [] : [{ sha256, sizeBytes, ranges: extents }]

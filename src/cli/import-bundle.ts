@@ -39,7 +39,12 @@ export function registerImportBundle(program: Command, surroundings: CommandSurr
       path: resolve(directory),
       ...(options.allowUntrusted && { isUntrustedAllowed: true }),
     })
-    const ended = await runJob(mirror, job, options, surroundings)
+    const { request } = options
+    const ended = await runJob(mirror, job, options, surroundings).catch(async (error: unknown) => {
+      // What came of it is held, and the rest lacking: for want of room, say.
+      if (request !== undefined && (await hasFailed(mirror, job))) await writeRequest(mirror, request, surroundings)
+      throw error
+    })
     if (!ended) return
     const result = ended.result as ImportResult
     const isRefused = result.imagesRefused.length > 0 || result.volumes.some(({ outcome }) => outcome === 'refused')
@@ -48,8 +53,14 @@ export function registerImportBundle(program: Command, surroundings: CommandSurr
     if (!options.json) {
       surroundings.write(`${fitText(describe(result).join('\n'), surroundings.terminal?.columns())}\n`)
     }
-    if (options.request !== undefined) await writeRequest(mirror, options.request, surroundings)
+    if (request !== undefined) await writeRequest(mirror, request, surroundings)
   })
+}
+
+/** And is not merely out of sight. */
+async function hasFailed(mirror: ApiClient, { id }: JobSummary): Promise<boolean> {
+  const job = await mirror.get<JobSummary>(`/api/jobs/${id}`).catch(() => undefined)
+  return job?.state === 'failed'
 }
 
 /** Before anything is begun: whoever asks for a request means to carry it. */

@@ -93,7 +93,8 @@ export class HeldImages {
       const { extents, corrections } = last?.fileIndex === index ? last.landed : { extents: [], corrections: [] }
       return { sha256: this.blobOf(manifest, index)!.sha256, extents, corrections }
     })
-    const upstream = catalogue.offersOf(uuid)[0]?.upstream ?? ''
+    // While its file came, the upstream whose claim was taken may have left the configuration: then it is who gave the bytes.
+    const upstream = catalogue.offersOf(uuid)[0]?.upstream ?? last?.landed.extents.at(-1)?.upstream ?? ''
     this.#underWay.set(uuid, this.hold({ manifest, files, heldSinceMs: Date.now(), upstream }))
   }
 

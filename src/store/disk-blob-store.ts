@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { hasCode, MirrorError } from '../errors.js'
 import type { Digest } from '../images/digest.js'
 import { forEachConcurrently } from '../parts/for-each-concurrently.js'
+import { inSlices } from '../parts/in-slices.js'
 import type { Log } from '../parts/log.js'
 import { OneAtATime } from '../parts/one-at-a-time.js'
 import type { Flaw } from './audit-store.js'
@@ -407,12 +408,15 @@ export class DiskBlobStore implements BlobStore {
     return await this.#naming.run(async () => {
       const rows = new BlobTable()
       const { isDamaged } = await this.#index.read(({ ref, usedMs }) => rows.set(ref, usedMs))
-      const missing = [...this.#table.all()].filter((ref) => !isDeepStrictEqual(rows.get(ref.sha256), ref))
-      const surplus = [...rows.all()].filter(({ sha256 }) => !this.#table.get(sha256))
-      if (!isDamaged && missing.length === 0 && surplus.length === 0) return []
+      let [missing, surplus] = [0, 0]
+      for await (const ref of inSlices(this.#table.all())) {
+        if (!isDeepStrictEqual(rows.get(ref.sha256), ref)) missing++
+      }
+      for await (const { sha256 } of inSlices(rows.all())) if (!this.#table.get(sha256)) surplus++
+      if (!isDamaged && missing === 0 && surplus === 0) return []
       await this.#index.reset()
       await this.#index.put(this.#rows())
-      const complaint = `${missing.length} of its rows are missing or damaged, ${surplus.length} are of blobs not here`
+      const complaint = `${missing} of its rows are missing or damaged, ${surplus} are of blobs not here`
       return [{ kind: 'index', path: this.#index.directory, complaint, isMended: true }]
     })
   }

@@ -1,8 +1,9 @@
 import { createPrivateKey } from 'node:crypto'
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
+import { openData } from '../../src/assemble/open-data.js'
 import { parseUuid } from '../../src/images/uuid.js'
 import { ClosedSite } from '../bundle/closed-site.js'
 import { MIB, madeUpImage, writeMadeUpBundle } from '../bundle/made-up-bundle.js'
@@ -123,4 +124,35 @@ it('says that no way leads back where a request is asked for behind a diode, and
   expect(err).toContain('imgapi-mirror bundles --gaps')
   await expect(readFile(request)).rejects.toThrow('ENOENT')
   expect(await site.listed()).toEqual([])
+})
+
+it('writes the request also when there was too little room: what came is in it, and what did not', async () => {
+  const medium = await temporaryDirectory()
+  await writeMadeUpBundle(medium, [base, other])
+  const site = await ClosedSite.start({ quota: '1MiB' })
+  const request = join(await temporaryDirectory(), 'request.inv')
+  const args = ['import-bundle', medium, '--request', request, '--url', site.mirror.operatorUrl]
+  const { code, err } = await runCommand(args, { writeFile: (path, text) => writeFile(path, text) })
+  expect(code).toBe(1)
+  expect(await site.listed()).toEqual([OTHER])
+  const [needed, quota] = [3 * MIB + 17, MIB]
+  expect(err).toMatch(
+    new RegExp(
+      `files have ${needed} bytes, \\d+ are free on the disk .* and ${quota - 5000} of the quota of ${quota} are left`,
+    ),
+  )
+  const text = await readFile(request, 'utf8')
+  expect(text).toContain('image')
+  expect(err).toContain(`the request is in ${request}`)
+})
+
+it('tells by which bundle an image came of a directory without a mirror, too', async () => {
+  const medium = await temporaryDirectory()
+  const { id } = await writeMadeUpBundle(medium, [other])
+  const site = await ClosedSite.start()
+  expect(await site.import(medium)).toMatchObject({ state: 'done' })
+  const shown = async () => (await runCommand(['show', OTHER, '-j', '--data', site.data], { openData })).out
+  // Entries are written about a second after what they tell of.
+  await until(async () => JSON.parse(await shown()).cameBy !== null)
+  expect(JSON.parse(await shown()).cameBy).toMatchObject({ bundle: id })
 })

@@ -3,15 +3,19 @@ import type { Manifest } from '../../images/manifest.js'
 import type { Uuid } from '../../images/uuid.js'
 import type { Log } from '../../parts/log.js'
 import { type BlobRef, CHUNK_BYTES } from '../../store/blob-store.js'
+import type { LedgerReader } from '../../store/ledger-store.js'
 import type { AtRest, MeasuredBlob, RestingBlob, RestingStore } from '../../store/resting-store.js'
 import { Catalogue, type CatalogueOptions } from '../catalogue.js'
 import { type Job, type JobProgress, Jobs } from '../jobs.js'
 import { measuredManifest } from '../measured-manifest.js'
+import { ENTRIES_LOOKED_AT } from './came-by.js'
 import { KnownImages } from './known-images.js'
 import { pinFactsOf } from './pins.js'
 
 export interface RestingImagesOptions extends Pick<CatalogueOptions, 'withdrawn' | 'policies'> {
   readonly store: RestingStore
+  /** Of the same directory. */
+  readonly ledger: Pick<LedgerReader, 'newest'>
   /** Names of upstreams in order of precedence. Without it, those that told something, in the order of their names. */
   readonly precedence: readonly string[] | undefined
   /** Of the configuration. */
@@ -72,7 +76,10 @@ export class RestingImages {
   readonly #precedence: readonly string[]
   readonly #jobs: Jobs
 
-  private constructor({ log, maxAncestry, pins, precedence, store, ...rules }: RestingImagesOptions, atRest: AtRest) {
+  private constructor(
+    { ledger, log, maxAncestry, pins, precedence, store, ...rules }: RestingImagesOptions,
+    atRest: AtRest,
+  ) {
     this.#store = store
     this.#atRest = atRest
     this.#jobs = new Jobs({ log })
@@ -96,8 +103,7 @@ export class RestingImages {
       maxAncestry,
       find: async (uuid) => this.#catalogue.find(uuid),
       blobOf: (manifest, fileIndex) => this.#blobOf(manifest, fileIndex),
-      // The ledger is not read: `audit log` does that, of a directory as of a mirror.
-      entriesAbout: async () => [],
+      entriesAbout: (uuid) => ledger.newest(uuid, ENTRIES_LOOKED_AT),
       lastCheckMs: (sha256) => atRest.checkedMs.get(sha256),
     })
   }

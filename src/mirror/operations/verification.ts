@@ -1,6 +1,7 @@
 import { MirrorError } from '../../errors.js'
 import type { Filter } from '../../images/filter.js'
 import type { Uuid } from '../../images/uuid.js'
+import { inSlices } from '../../parts/in-slices.js'
 import { type BlobRef, CHUNK_BYTES } from '../../store/blob-store.js'
 import type { Store } from '../../store/store.js'
 import type { Job, JobProgress, Jobs } from '../jobs.js'
@@ -66,7 +67,7 @@ export class Verification {
     return jobs.start({ kind: 'scrub', title: 'reading everything again', by }, async (progress) => {
       const readings = await this.#filesOf(undefined, undefined)
       const known = new Set(readings.map(({ sha256 }) => sha256))
-      for (const { sha256, sizeBytes } of this.#options.store.blobs.all()) {
+      for await (const { sha256, sizeBytes } of inSlices(this.#options.store.blobs.all())) {
         if (!known.has(sha256)) readings.push({ name: sha256, note: 'a file of no held image', sha256, sizeBytes })
       }
       return await this.#readAll(readings, progress, () => keeping.auditNow())
