@@ -1,8 +1,8 @@
-// npm run mutate -- images                    what an image is: about an hour and a half on 2 cores
+// npm run mutate -- images                    what an image is: hours, on 2 cores
 // npm run mutate -- verification              how bytes prove what they are
 // npm run mutate -- src/images/filter.ts      only these files of an area
 // Changes the source in thousands of small ways, one at a time, and tells which of them no test noticed (StrykerJS). By hand, not
-// in `npm test`. What was found is kept in .mutation/, so the next run asks again only about what has changed since.
+// in `npm test`. What was found is kept in .mutation/ when it ends: the next run asks only about what has changed since.
 import { mkdirSync } from 'node:fs'
 import { Stryker } from '@stryker-mutator/core'
 import { root, say } from './ready.mjs'

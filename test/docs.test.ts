@@ -27,3 +27,15 @@ describe('docs/decisions', () => {
     expect(told).toEqual(decisions.sort().map((file) => `[${titleOf(file)}](${file})`))
   })
 })
+
+describe('docs/deploying.md', () => {
+  it('says of every directory of deploy/ what was tried of it', () => {
+    const rows = read('docs/deploying.md')
+      .split('\n')
+      .filter((line) => line.startsWith('|'))
+    const untold = readdirSync(pathOf('deploy')).filter(
+      (name) => !rows.some((row) => row.includes(`\`deploy/${name}\``)),
+    )
+    expect(untold).toEqual([])
+  })
+})

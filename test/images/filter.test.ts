@@ -122,7 +122,7 @@ describe('a filter', () => {
   })
 
   it('names the condition that is wrong, without the blanks around it', () => {
-    expect(() => parseFilter('name=base   nmae=base')).toThrow(/^nmae=base: /)
+    expect(() => parseFilter('nmae=base   os=smartos')).toThrow(/^nmae=base: /)
   })
 
   it('may be 4096 characters long', () => {
