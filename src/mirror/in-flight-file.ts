@@ -3,6 +3,7 @@ import { isMirrorError, MirrorError } from '../errors.js'
 import { formatDigest, strongestDigest } from '../images/digest.js'
 import type { BlobStore, ByteSource, ExpectedBlob, Extent, Fingerprint, PartialBlob } from '../store/blob-store.js'
 import { type Follower, PassingWindow } from './passing-window.js'
+import { RecentBytes } from './recent-bytes.js'
 
 /** Frees room in the store if it can; answers whether so many bytes fit now. */
 export type MakeRoom = (bytes: number) => Promise<boolean>
@@ -29,6 +30,7 @@ const REHASH_BYTES = 1024 * 1024
 export class InFlightFile {
   readonly #options: InFlightFileOptions
   readonly #partial: PartialBlob | undefined
+  readonly #recent = new RecentBytes()
   #passing: Passing | undefined
 
   static async open(options: InFlightFileOptions): Promise<InFlightFile> {
@@ -78,18 +80,18 @@ export class InFlightFile {
   }
 
   /**
-   * Takes bytes in. When the disk refuses for want of room: frees some, or lets the rest pass.
+   * Takes bytes in, which nobody may change from then on. When the disk refuses for want of room: frees some, or lets the rest pass.
    * @throws MirrorError STORE_FULL when they can neither be kept nor passed to anybody.
    */
   async write(positionBytes: number, bytes: Uint8Array, source: ByteSource): Promise<void> {
     if (!this.#passing) {
       try {
-        await this.#partial!.write(positionBytes, bytes, source)
+        await this.#keepBytes(positionBytes, bytes, source)
         return
       } catch (error) {
         if (!isMirrorError(error, 'STORE_FULL')) throw error
         if (await this.#options.makeRoom(bytes.length)) {
-          await this.#partial!.write(positionBytes, bytes, source)
+          await this.#keepBytes(positionBytes, bytes, source)
           return
         }
         await this.#beginPassing()
@@ -103,6 +105,8 @@ export class InFlightFile {
     const passing = this.#passing
     if (!passing || positionBytes < passing.startBytes) {
       const wanted = passing ? Math.min(buffer.length, passing.startBytes - positionBytes) : buffer.length
+      const recentBytes = this.#recent.read(buffer.subarray(0, wanted), positionBytes)
+      if (recentBytes > 0) return recentBytes
       return await this.#partial!.read(buffer.subarray(0, wanted), positionBytes)
     }
     const length = passing.window.read(buffer, positionBytes)
@@ -110,8 +114,15 @@ export class InFlightFile {
     throw new MirrorError('STORE_FULL', 'there was no room to keep this file, and this part of it has passed')
   }
 
+  async #keepBytes(positionBytes: number, bytes: Uint8Array, source: ByteSource): Promise<void> {
+    await this.#partial!.write(positionBytes, bytes, source)
+    this.#recent.add(positionBytes, bytes)
+  }
+
   /** @throws MirrorError UPSTREAM_MISBEHAVED when size or strongest digest are not the expected ones. */
   async verify(): Promise<void> {
+    // What leaves from now on is what was read to verify it.
+    this.#recent.forget()
     if (!this.#passing) return await this.#partial!.verify()
     const strongest = strongestDigest(this.#options.expected.digests)
     const found = this.#passing.hash?.digest('hex')

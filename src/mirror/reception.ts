@@ -5,6 +5,7 @@ import type { Manifest } from '../images/manifest.js'
 import type { Log } from '../parts/log.js'
 import { pause } from '../parts/pause.js'
 import { type FileBody, type LivePriority, priorityNow, type TlsIdentity, type Upstream } from '../upstream/upstream.js'
+import { batchesOf } from './batches-of.js'
 import type { MirrorCounters } from './counters.js'
 import type { InFlightFile } from './in-flight-file.js'
 import { type ByteRange, MissingPieces } from './missing-pieces.js'
@@ -60,6 +61,12 @@ const SOON_MS = 2_000
 
 /** What one of several connections fetches at a time. Small enough to share the work, large enough not to notice the asking. */
 const PIECE_BYTES = 8 * 1024 * 1024
+
+/**
+ * Taken at once of what a connection has brought while the disk was busy: readers are woken once for so much. A batch on its way to the
+ * disk, one that gathers, and what the journal has not noted yet are less than a chunk: what a kill may cost.
+ */
+const BATCH_BYTES = 128 * 1024
 
 /** Compared at once when bytes come that are here already. */
 const COMPARE_BYTES = 256 * 1024
@@ -234,7 +241,7 @@ export class Reception {
     const { counters, file, onBytes } = this.#options
     const source = { upstream: offer.upstream.name, location: answer.location }
     let position = answer.startBytes
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    const take = async (chunk: Buffer) => {
       signal.throwIfAborted()
       counters.bytesReceived(offer.upstream.name, chunk.length)
       if (position + chunk.length > endBytes)
@@ -247,13 +254,21 @@ export class Reception {
           this.#contributors.add(offer)
           this.#meet(offer, answer)
           await file.write(position + taken, bytes, source)
-          onBytes()
         }
         taken += length
       }
       position += chunk.length
-      // What was missing has come meanwhile: the rest of a whole file that nobody asked for is not paid for.
-      if (file.receivedBytes === file.sizeBytes) return
+    }
+    for await (const batch of batchesOf(answer.body, BATCH_BYTES)) {
+      try {
+        for (const chunk of batch) {
+          await take(chunk)
+          // What was missing has come meanwhile: the rest of a whole file that nobody asked for is not paid for.
+          if (file.receivedBytes === file.sizeBytes) return
+        }
+      } finally {
+        onBytes()
+      }
     }
     if (position < endBytes) throw this.#misbehaved(offer, `ended after ${position} of ${endBytes} bytes`)
   }

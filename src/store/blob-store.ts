@@ -92,8 +92,7 @@ export interface PartialBlob {
   /** As OpenBlob.read, of bytes that are here: fewer than asked also where a gap begins, and 0 inside of one. */
   read(buffer: Uint8Array, positionBytes: number): Promise<number>
   /**
-   * Compares size and the strongest expected digest with what is here. Cheap when all bytes came in order: hashed as
-   * they passed. Otherwise a worker, which reads behind the writer, has the last word.
+   * Compares size and the strongest expected digest with what is here, as a worker has read it behind the writer.
    * @throws MirrorError UPSTREAM_MISBEHAVED naming expected and found; STORE_BROKEN.
    */
   verify(): Promise<void>

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { MirrorError } from '../errors.js'
 import { type Digest, type DigestAlgorithm, formatDigest, strongestDigest } from '../images/digest.js'
 import type { Log } from '../parts/log.js'
@@ -51,10 +50,9 @@ export interface PartialOwner {
 /**
  * A blob on its way in, as a file in `partial/`.
  *
- * While bytes come in order from the first one on, the strongest expected digest is taken as they pass, because it must be
- * known with the last of them; a worker reads the file behind us and takes all of them once more. So what gets a name
- * is what was read back from the file, and not what we believe to have written. When bytes come out of order, or were
- * here before us, what the worker reads is the only digest there is.
+ * A worker reads the file behind us, chunk by chunk as it comes, and takes all digests. So what is verified, and gets a
+ * name, is what was read back from the file, and not what we believe to have written; and with the last byte no more than
+ * what the worker is behind has still to be read: a chunk, unless it has too much to do.
  */
 export class DiskPartialBlob implements PartialBlob {
   #expected: ExpectedBlob
@@ -62,10 +60,6 @@ export class DiskPartialBlob implements PartialBlob {
   readonly #file: OpenedFile
   readonly #owner: PartialOwner
   readonly #strongest: Digest | undefined
-  /** Of the bytes so far; `undefined` when they do not come in order. */
-  #hash: ReturnType<typeof createHash> | undefined
-  /** What `#hash` made of all of them. */
-  #found: string | undefined
   /** `undefined` after a splice, until somebody wants the digests again. */
   #measuring: Measuring | undefined
   #measured: Promise<Measured> | undefined
@@ -93,7 +87,6 @@ export class DiskPartialBlob implements PartialBlob {
     this.#syncedMs = owner.now()
     this.#measuring = owner.measure(place.path)
     if (place.extents.totalBytes > 0) this.#measuring.grown(this.receivedBytes)
-    else this.#hash = createHash(this.#algorithm)
   }
 
   get expected(): ExpectedBlob {
@@ -159,11 +152,6 @@ export class DiskPartialBlob implements PartialBlob {
     } catch (cause) {
       throw storeFailure(`cannot write ${this.#name}`, cause)
     }
-    if (extent.startBytes === this.receivedBytes && this.#place.extents.totalBytes === this.receivedBytes) {
-      this.#hash?.update(bytes)
-    } else {
-      this.#hash = undefined
-    }
     this.#place.extents.add(extent)
     // The worker measures whole chunks, and need not hear of less.
     if (Math.floor(this.receivedBytes / CHUNK_BYTES) > Math.floor(before / CHUNK_BYTES)) {
@@ -191,7 +179,7 @@ export class DiskPartialBlob implements PartialBlob {
         `${this.#name} is shorter than the promised ${this.#promisedSize}: it ended after ${this.receivedBytes}`,
       )
     }
-    const found = this.#foundInPassing() ?? (await this.#measure())[this.#algorithm]
+    const found = (await this.#measure())[this.#algorithm]
     if (this.#strongest && found !== this.#strongest.hex) await this.#refuse(this.#strongest, found)
   }
 
@@ -202,8 +190,6 @@ export class DiskPartialBlob implements PartialBlob {
 
   async digestNow(): Promise<string> {
     this.#mustBeWhole('digestNow')
-    const found = this.#foundInPassing()
-    if (found !== undefined) return found
     // Where the worker has not read along, a single digest is the fastest answer.
     if (this.#measuring || this.#measured) return (await this.#measure())[this.#algorithm]
     return await this.#owner.digest(this.#place.path, this.#algorithm, this.expected.sizeBytes)
@@ -219,8 +205,6 @@ export class DiskPartialBlob implements PartialBlob {
     if (positionBytes < 0 || extent.endBytes > this.expected.sizeBytes) {
       throw new Error(`bytes ${positionBytes} to ${extent.endBytes} are not inside of ${this.#name}`)
     }
-    this.#hash = undefined
-    this.#found = undefined
     this.#measuring?.cancel()
     this.#measuring = undefined
     this.#measured = undefined
@@ -244,11 +228,7 @@ export class DiskPartialBlob implements PartialBlob {
   async #keep(beforeNaming?: (sha256: string) => Promise<void>): Promise<Fingerprint> {
     await this.verify()
     try {
-      const found = this.#foundInPassing()
       const [measured] = await Promise.all([this.#measure(), this.#file.sync()])
-      if (found !== undefined && measured[this.#algorithm] !== found) {
-        throw new MirrorError('STORE_BROKEN', `${this.#name} reads back from the disk differently than it was written`)
-      }
       for (const digest of this.expected.digests) {
         if (measured[digest.algorithm] !== digest.hex) await this.#refuse(digest, measured[digest.algorithm])
       }
@@ -361,13 +341,6 @@ export class DiskPartialBlob implements PartialBlob {
       this.#measured = this.#measuring.finish(this.expected.sizeBytes)
     }
     return this.#measured
-  }
-
-  #foundInPassing(): string | undefined {
-    if (this.#hash && this.#isWhole) {
-      this.#found ??= this.#hash.digest('hex')
-    }
-    return this.#found
   }
 
   get #isWhole(): boolean {
