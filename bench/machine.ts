@@ -19,6 +19,13 @@ export function loadNow(): string {
   return loadavg()[0]!.toFixed(1)
 }
 
+/** Processor time of all cores so far, in ms: spent, and in all. */
+export function processorTimes(): { readonly busyMs: number; readonly totalMs: number } {
+  const times = cpus().map(({ times }) => times)
+  const totalMs = times.reduce((sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq, 0)
+  return { busyMs: totalMs - times.reduce((sum, { idle }) => sum + idle, 0), totalMs }
+}
+
 /** Servers live in sbin, which is not on everybody's path. */
 export const ENVIRONMENT = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }
 

@@ -25,6 +25,7 @@ export interface ReadOptions {
   readonly count?: number
   readonly rounds?: number
   readonly file?: string
+  readonly checkers?: number
   readonly parts?: { readonly lengthBytes: number; readonly strideBytes: number }
 }
 
@@ -32,14 +33,15 @@ export interface ReadOptions {
  * Clients in a process of their own, so that what they cost is not ours.
  * @param rounds how often each reads the whole, on a new connection each time.
  * @param file what it must be, byte by byte; comparing costs the clients time.
+ * @param checkers how many clients compare; the others look at the length alone. Without it, all.
  * @param parts of the file: each client reads one, so many bytes behind the one of the client before.
  */
 export async function readAll(
   url: string,
-  { count = 1, rounds = 1, file = '', parts }: ReadOptions = {},
+  { count = 1, rounds = 1, file = '', checkers = count, parts }: ReadOptions = {},
 ): Promise<Reads> {
   const compared = file === '' ? [] : [file, ...(parts ? [String(parts.lengthBytes), String(parts.strideBytes)] : [])]
-  const args = [script, url, String(count), String(rounds), ...compared]
+  const args = [script, url, String(count), String(rounds), String(checkers), ...compared]
   const { stdout } = await run(process.execPath, args, { maxBuffer: 2 ** 26 })
   return JSON.parse(stdout) as Reads
 }

@@ -26,7 +26,7 @@ interface Fetch {
 
 export async function run(bench: Bench): Promise<Result> {
   const { directory, isQuick, rounds } = bench
-  const sizeBytes = (isQuick ? 16 : 512) * 2 ** 20
+  const sizeBytes = (isQuick ? 16 : 256) * 2 ** 20
   const origin = bench.use(await startOrigin(join(directory, 'origin'), { count: rounds, sizeBytes }))
   const upstreams = [{ name: 'origin', url: origin.url }]
   const mirror = bench.use(await startMirror(join(directory, 'mirror'), { upstreams }))
@@ -87,7 +87,7 @@ async function throughShell(originUrl: string, { filePath, sha1 }: OriginImage, 
 /** What one thread can do of each part of the work. */
 async function limits(directory: string, isQuick: boolean): Promise<string[][]> {
   const bytes = madeUpBytes(2 ** 20, 1)
-  const times = isQuick ? 16 : 512
+  const times = isQuick ? 16 : 256
   const speedOf = (seconds: number) => rounded((bytes.length * times) / seconds / 1e6)
   const hashing = (...algorithms: string[]) => {
     const hashes = algorithms.map((algorithm) => createHash(algorithm))
