@@ -5,6 +5,7 @@ import { type Config, loadConfig } from '../../src/config.js'
 import { isMirrorError } from '../../src/errors.js'
 import { deferred } from '../../src/parts/deferred.js'
 import { silentLog } from '../../src/parts/log.js'
+import { steadyPlan } from '../../src/parts/rate-plan.js'
 import { makeUpstream } from '../../src/upstream/make-upstream.js'
 import { makeImage } from '../support/made-up-images.js'
 import { until } from '../support/running-mirror.js'
@@ -57,6 +58,12 @@ it('keeps an upstream that has become another one until no download may ask it a
   expect(same).toBe(first)
   expect(first!.health().rate.limit).toBe(1_000_000)
   expect(second).not.toBe(first)
+  // What an operator has set meanwhile holds, as long as the configured one is the same.
+  first!.setRate(steadyPlan(5_000))
+  await take([{ name: 'one', url, rate: '1MB/s' }])
+  expect(first!.health().rate.limit).toBe(5_000)
+  await take([{ name: 'one', url, rate: '2MB/s' }])
+  expect(first!.health().rate.limit).toBe(2_000_000)
 
   const downloads = deferred<void>()
   const [changed] = await take([{ name: 'one', url, exclude: ['name=x'] }], () => downloads.promise)
