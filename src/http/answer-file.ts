@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { OpenFile } from '../mirror/mirror.js'
+import type { ByteStream, OpenFile } from '../mirror/mirror.js'
 import { Refusal } from './answers.js'
 import { type ByteRange, parseByteRanges } from './byte-ranges.js'
 import { isAnsweredByConditions, isRangeCurrent, type Validators } from './conditions.js'
@@ -150,30 +150,47 @@ async function sendFile(
 ): Promise<void> {
   const { departed } = context.state
   const [only, ...others] = parts === 'whole' ? [] : parts
-  if (parts === 'whole') {
-    const body = await begun(bytesOf(opened, { startBytes: 0, endBytes: sizeBytes }, departed), departed, sizeBytes)
-    context.status = 200
-    context.set('Content-Type', OCTETS)
-    setContentMd5(context, opened.md5?.hex)
-    await sendBytes(context, sizeBytes, body, opened.pieceSpent)
-  } else if (only !== undefined && others.length === 0) {
-    const partBytes = only.endBytes - only.startBytes
-    const body = await begun(bytesOf(opened, only, departed), departed, partBytes)
-    context.status = 206
-    context.set({ 'Content-Type': OCTETS, 'Content-Range': contentRange(only, sizeBytes) })
-    await sendBytes(context, partBytes, body, opened.pieceSpent)
-  } else {
-    const boundary = randomBytes(12).toString('hex')
-    const headers = parts.map((part) => partHeader(boundary, part, sizeBytes))
-    const trailer = Buffer.from(`\r\n--${boundary}--\r\n`)
-    const lengthBytes = parts.reduce(
-      (sum, part, place) => sum + (headers[place]?.length ?? 0) + part.endBytes - part.startBytes,
-      trailer.length,
-    )
-    const body = await begun(multipart(opened, parts, headers, trailer, departed), departed, lengthBytes)
-    context.status = 206
-    context.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
-    await sendBytes(context, lengthBytes, body, opened.pieceSpent)
+  const streams = new Set<ByteStream>()
+  // Waiting for its next chunk would hold a stream as long as the upstream stalls.
+  const leave = () => {
+    for (const stream of streams) stream.destroy()
+  }
+  const bytesOf = (part: ByteRange): ByteStream => {
+    departed.throwIfAborted()
+    const stream = opened.stream(part.startBytes, part.endBytes)
+    streams.add(stream)
+    return stream
+  }
+  departed.addEventListener('abort', leave, { once: true })
+  try {
+    if (parts === 'whole') {
+      const body = await begun(bytesOf({ startBytes: 0, endBytes: sizeBytes }), departed, sizeBytes)
+      context.status = 200
+      context.set('Content-Type', OCTETS)
+      setContentMd5(context, opened.md5?.hex)
+      await sendBytes(context, sizeBytes, body, opened.pieceSpent)
+    } else if (only !== undefined && others.length === 0) {
+      const partBytes = only.endBytes - only.startBytes
+      const body = await begun(bytesOf(only), departed, partBytes)
+      context.status = 206
+      context.set({ 'Content-Type': OCTETS, 'Content-Range': contentRange(only, sizeBytes) })
+      await sendBytes(context, partBytes, body, opened.pieceSpent)
+    } else {
+      const boundary = randomBytes(12).toString('hex')
+      const headers = parts.map((part) => partHeader(boundary, part, sizeBytes))
+      const trailer = Buffer.from(`\r\n--${boundary}--\r\n`)
+      const lengthBytes = parts.reduce(
+        (sum, part, place) => sum + (headers[place]?.length ?? 0) + part.endBytes - part.startBytes,
+        trailer.length,
+      )
+      const body = await begun(multipart(bytesOf, parts, headers, trailer), departed, lengthBytes)
+      context.status = 206
+      context.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
+      await sendBytes(context, lengthBytes, body, opened.pieceSpent)
+    }
+  } finally {
+    departed.removeEventListener('abort', leave)
+    leave()
   }
 }
 
@@ -186,34 +203,16 @@ function partHeader(boundary: string, part: ByteRange, sizeBytes: number): Buffe
   return Buffer.from(`\r\n${lines.join('\r\n')}`)
 }
 
-/**
- * Reads one part. The stream is destroyed when the reading ends, however it ends, and at once when the client leaves:
- * waiting for its next chunk would hold it as long as the upstream stalls.
- */
-async function* bytesOf(opened: OpenFile, part: ByteRange, departed: AbortSignal): AsyncGenerator<Uint8Array> {
-  const stream = opened.stream(part.startBytes, part.endBytes)
-  const leave = () => stream.destroy()
-  departed.addEventListener('abort', leave, { once: true })
-  try {
-    departed.throwIfAborted()
-    for await (const chunk of stream) yield chunk as Uint8Array
-  } finally {
-    departed.removeEventListener('abort', leave)
-    stream.destroy()
-  }
-}
-
 /** One part after the other. A part's header goes out with its first byte, so that a header alone is no beginning. */
 async function* multipart(
-  opened: OpenFile,
+  bytesOf: (part: ByteRange) => ByteStream,
   parts: readonly ByteRange[],
   headers: readonly Buffer[],
   trailer: Buffer,
-  departed: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   for (const [place, part] of parts.entries()) {
     let header = headers[place]
-    for await (const chunk of bytesOf(opened, part, departed)) {
+    for await (const chunk of bytesOf(part)) {
       if (header) yield header
       header = undefined
       yield chunk
@@ -229,11 +228,12 @@ async function* multipart(
  * @throws what `body` fails with before its first byte.
  */
 async function begun(
-  body: AsyncGenerator<Uint8Array>,
+  body: AsyncIterable<Uint8Array>,
   departed: AbortSignal,
   sizeBytes: number,
-): Promise<AsyncGenerator<Uint8Array>> {
-  const first = body.next()
+): Promise<AsyncIterableIterator<Uint8Array>> {
+  const chunks = body[Symbol.asyncIterator]()
+  const first = chunks.next()
   first.catch(() => {}) // if it fails after the grace, the reader below meets it
   const isOver = new AbortController()
   const grace = delay(FIRST_BYTE_GRACE_MS, undefined, { signal: AbortSignal.any([departed, isOver.signal]) })
@@ -243,19 +243,24 @@ async function begun(
   } finally {
     isOver.abort()
   }
-  return continued(first, body)
+  return continued(first, chunks)
 }
 
-async function* continued(
+/** `rest`, with what was taken of it before it. */
+function continued(
   first: Promise<IteratorResult<Uint8Array>>,
-  body: AsyncGenerator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  const { done, value } = await first
-  if (done) return
-  try {
-    yield value
-    yield* body
-  } finally {
-    await body.return(undefined)
+  rest: AsyncIterator<Uint8Array>,
+): AsyncIterableIterator<Uint8Array> {
+  let taken: typeof first | undefined = first
+  return {
+    [Symbol.asyncIterator]() {
+      return this
+    },
+    next() {
+      const result = taken ?? rest.next()
+      taken = undefined
+      return result
+    },
+    return: async () => (await rest.return?.()) ?? { done: true, value: undefined },
   }
 }

@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import type { Context } from './every-request.js'
 import { stampResponseTime } from './every-request.js'
 
@@ -19,20 +19,55 @@ export async function sendBytes(
   onSent?: (chunk: Uint8Array) => void,
 ): Promise<void> {
   const { res, state } = context
+  const { departed } = state
   context.respond = false
   context.length = sizeBytes
   stampResponseTime(context)
   res.flushHeaders()
-  for await (const chunk of chunks) {
-    state.departed.throwIfAborted()
-    if (chunk.length > sizeBytes - state.sentBytes) throw new Error(`a body is longer than its ${sizeBytes} bytes`)
-    state.sentBytes += chunk.length
-    // One whose writing failed may still be in the hands of the connection.
-    const written = onSent && ((error?: Error | null) => !error && onSent(chunk))
-    if (!res.write(chunk, written)) await once(res, 'drain', { signal: state.departed })
+  const drain = new Drain(res, departed)
+  try {
+    for await (const chunk of chunks) {
+      departed.throwIfAborted()
+      if (chunk.length > sizeBytes - state.sentBytes) throw new Error(`a body is longer than its ${sizeBytes} bytes`)
+      state.sentBytes += chunk.length
+      // One whose writing failed may still be in the hands of the connection.
+      const written = onSent && ((error?: Error | null) => !error && onSent(chunk))
+      if (!res.write(chunk, written)) await drain.next()
+    }
+  } finally {
+    drain.forget()
   }
   if (state.sentBytes < sizeBytes) {
     throw new Error(`a body ended after ${state.sentBytes} of ${sizeBytes} bytes`)
   }
   res.end()
+}
+
+/** When a connection takes more, again and again: `events.once` with a signal costs as much as writing a small chunk. */
+class Drain {
+  readonly #res: ServerResponse
+  readonly #departed: AbortSignal
+  #waiting: { readonly resolve: () => void; readonly reject: (reason: unknown) => void } | undefined
+  readonly #wake = () => this.#waiting?.resolve()
+  readonly #leave = () => this.#waiting?.reject(this.#departed.reason)
+
+  constructor(res: ServerResponse, departed: AbortSignal) {
+    this.#res = res
+    this.#departed = departed
+    res.on('drain', this.#wake)
+    departed.addEventListener('abort', this.#leave)
+  }
+
+  /** To be asked at once behind a write that said that it was enough. @throws the reason of the client's departure. */
+  next(): Promise<void> {
+    this.#departed.throwIfAborted()
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+    })
+  }
+
+  forget(): void {
+    this.#res.off('drain', this.#wake)
+    this.#departed.removeEventListener('abort', this.#leave)
+  }
 }

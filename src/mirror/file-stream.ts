@@ -1,57 +1,133 @@
-import { Readable } from 'node:stream'
-import { SpareBuffers } from '../parts/spare-buffers.js'
+import type { ByteStream } from './mirror.js'
 
 /** Where a stream takes its bytes from. */
-export interface ByteSource {
+export interface PieceSource {
   /**
-   * Waits until bytes behind `positionBytes` may be read, and answers up to where, at most `endBytes`.
-   * Rejects when that will never be.
+   * The bytes from `positionBytes` on: at least one, at most up to `endBytes`, and no more than PIECE_BYTES. Waits until they
+   * may be read; rejects when that will never be.
    */
-  released(positionBytes: number, endBytes: number): Promise<number>
-  read(buffer: Uint8Array, positionBytes: number): Promise<number>
+  piece(positionBytes: number, endBytes: number): Promise<Uint8Array>
+  /** Nobody will look at a piece again: other bytes may stand there. */
+  spent(piece: Uint8Array): void
 }
 
-/** Read and handed on in pieces of this size: what one slow client costs in memory, a few times over. */
-const PIECE_BYTES = 128 * 1024
+/** Bytes are read and handed on in pieces of this size: what one slow client costs in memory. */
+export const PIECE_BYTES = 128 * 1024
 
-/** Kept for the next pieces, of all streams together: 8 MiB. */
-const SPARE_PIECES = 64
+/**
+ * So many streams may have a piece more, which is read while the one before it is sent. In a larger crowd there is always
+ * somebody to read for.
+ */
+const MOST_READING_AHEAD = 64
 
-const spare = new SpareBuffers(PIECE_BYTES, SPARE_PIECES)
-
-/** A piece that a FileStream gave has been sent, and is looked at by nobody any more: its memory serves the next. */
-export function pieceSpent(piece: Uint8Array): void {
-  spare.giveBack(piece)
+interface Waiting {
+  readonly resolve: (result: IteratorResult<Uint8Array, undefined>) => void
+  readonly reject: (error: unknown) => void
 }
 
-/** A range of a file that may still be growing, read at the pace of whoever reads it. */
-export class FileStream extends Readable {
-  readonly #source: ByteSource
+let openStreams = 0
+
+/**
+ * A range of a file that may still be growing, read at the pace of whoever reads it: one piece, or two (MOST_READING_AHEAD),
+ * at a time. Whoever has taken a piece gives it back to the source. A Readable would do, and cost as much as reading does.
+ */
+export class FileStream implements ByteStream, AsyncIterator<Uint8Array, undefined> {
+  readonly #source: PieceSource
   readonly #endBytes: number
+  readonly #onClose: () => void
+  readonly #readsAhead: boolean
   #positionBytes: number
+  #isReading = false
+  #isClosed = false
+  #ready: Uint8Array | undefined
+  /** Why there will be no more bytes. */
+  #failure: { readonly error: unknown } | undefined
+  #waiting: Waiting | undefined
 
-  constructor(source: ByteSource, startBytes: number, endBytes: number) {
-    super({ highWaterMark: PIECE_BYTES })
+  /** @param onClose told once, when it is read to its end, has failed or is destroyed. */
+  constructor(source: PieceSource, startBytes: number, endBytes: number, onClose: () => void = () => {}) {
     this.#source = source
     this.#positionBytes = startBytes
     this.#endBytes = endBytes
+    this.#onClose = onClose
+    this.#readsAhead = openStreams < MOST_READING_AHEAD
+    openStreams++
   }
 
-  override _read(): void {
-    this.#readPiece().catch((error) => this.destroy(error))
+  [Symbol.asyncIterator](): this {
+    return this
   }
 
-  async #readPiece(): Promise<void> {
-    if (this.#positionBytes >= this.#endBytes) {
-      this.push(null)
+  /** To be asked again only when it has answered. */
+  next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+      this.#serve()
+    })
+  }
+
+  async return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.destroy()
+    return { done: true, value: undefined }
+  }
+
+  destroy(): void {
+    this.#failure ??= { error: new Error('nothing more of this file is wanted') }
+    if (this.#ready) this.#source.spent(this.#ready)
+    this.#ready = undefined
+    this.#serve()
+    this.#close()
+  }
+
+  #serve(): void {
+    if (this.#waiting && this.#ready) {
+      const [{ resolve }, value] = [this.#waiting, this.#ready]
+      this.#waiting = this.#ready = undefined
+      if (this.#readsAhead) this.#readNext()
+      resolve({ done: false, value })
+    } else if (this.#waiting && this.#failure) {
+      const { reject } = this.#waiting
+      this.#waiting = undefined
+      reject(this.#failure.error)
+      this.#close()
+    } else if (this.#waiting && this.#positionBytes >= this.#endBytes) {
+      const { resolve } = this.#waiting
+      this.#waiting = undefined
+      resolve({ done: true, value: undefined })
+      this.#close()
+    } else if (this.#waiting) {
+      this.#readNext()
+    }
+  }
+
+  #readNext(): void {
+    if (this.#isReading || this.#failure || this.#positionBytes >= this.#endBytes) return
+    this.#isReading = true
+    this.#source.piece(this.#positionBytes, this.#endBytes).then(
+      (piece) => this.#hasRead(piece),
+      (error) => {
+        this.#isReading = false
+        this.#failure ??= { error }
+        this.#serve()
+      },
+    )
+  }
+
+  #hasRead(piece: Uint8Array): void {
+    this.#isReading = false
+    if (this.#failure) {
+      this.#source.spent(piece)
       return
     }
-    const released = await this.#source.released(this.#positionBytes, this.#endBytes)
-    if (this.destroyed) return
-    const pieceBytes = Math.min(PIECE_BYTES, released - this.#positionBytes)
-    const buffer = spare.take(pieceBytes).subarray(0, pieceBytes)
-    const length = await this.#source.read(buffer, this.#positionBytes)
-    this.#positionBytes += length
-    this.push(buffer.subarray(0, length))
+    this.#positionBytes += piece.length
+    this.#ready = piece
+    this.#serve()
+  }
+
+  #close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    openStreams--
+    this.#onClose()
   }
 }

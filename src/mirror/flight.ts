@@ -8,7 +8,6 @@ import type { Correction } from '../store/image-store.js'
 import type { Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import type { FaultMemory } from './fault-memory.js'
-import type { ByteSource } from './file-stream.js'
 import { InFlightFile, type MakeRoom } from './in-flight-file.js'
 import type { RecordHappening } from './ledger.js'
 import type { ByteRange } from './missing-pieces.js'
@@ -355,7 +354,7 @@ export class Flight {
 }
 
 /** One who reads a range of a file in flight, at its own pace. */
-export class FlightReader implements ByteSource, Follower {
+export class FlightReader implements Follower {
   readonly #flight: Flight
   readonly #range: ByteRange
   readonly #holdbackBytes: number
@@ -387,6 +386,7 @@ export class FlightReader implements ByteSource, Follower {
     return this.#range.endBytes - Math.min(this.#holdbackBytes, mostBytes)
   }
 
+  /** Waits until bytes behind those that were read may be read, and answers up to where. Rejects when that will never be. */
   async released(): Promise<number> {
     for (;;) {
       if (this.#dropped) throw this.#dropped

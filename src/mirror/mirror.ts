@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import type { Digest } from '../images/digest.js'
 import type { FileChunks } from '../images/file-chunks.js'
 import type { ListQuery } from '../images/list-query.js'
@@ -42,6 +41,12 @@ export interface HeldFacts {
   readonly keptMs: number
 }
 
+/** Bytes in their order, once. Whoever looks at them changes nothing: others may be looking at the same. */
+export interface ByteStream extends AsyncIterable<Uint8Array> {
+  /** Nothing more is wanted; who waits for the next bytes hears at once that there are none. */
+  destroy(): void
+}
+
 /** A file being read. Close it when no stream of it is wanted any more; streams still open end with it. */
 export interface OpenFile {
   /** The file's MD5: measured if held, else what the upstream's Content-MD5 said, else unknown. */
@@ -56,8 +61,8 @@ export interface OpenFile {
    * the range (at least one) come only when the whole file is verified. Fails, having delivered less than asked, when
    * that cannot be; destroying it harms nobody else.
    */
-  stream(startBytes: number, endBytes: number): Readable
-  /** May be told of each chunk of a stream, when nobody will look at it again: other bytes will stand there. */
+  stream(startBytes: number, endBytes: number): ByteStream
+  /** May be told of each chunk of a stream, once, when its reader looks at it no more: other bytes will stand there. */
   readonly pieceSpent?: ((piece: Uint8Array) => void) | undefined
   close(): Promise<void>
 }

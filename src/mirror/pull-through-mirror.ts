@@ -300,7 +300,7 @@ export class PullThroughMirror implements Mirror {
       flights: this.#flights,
       withheldFiles: () => this.#catalogue.withheldFiles(),
       record,
-      verified: (blob) => this.#keeping.verified(blob),
+      forClient: (blob) => this.#keeping.forClient(blob),
     })
     this.#jobs = new Jobs({ log })
     this.#surveyor = new Surveyor({
@@ -541,7 +541,7 @@ export class PullThroughMirror implements Mirror {
       counters.fileAsked('hit')
       this.ledger.served(manifest.uuid)
       this.#held.holdIfWhole(manifest)
-      return openBlob(this.#keeping.verified(blob))
+      return openBlob(this.#keeping.forClient(blob))
     }
     // It vanished from the disk, which the store has noticed just now.
     if (kept) this.#catalogue.loseFile()

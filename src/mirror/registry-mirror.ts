@@ -15,6 +15,7 @@ import type { RegistryUpstream } from '../upstream/registry-upstream.js'
 import type { Listing, Upstream } from '../upstream/upstream.js'
 import type { MirrorCounters } from './counters.js'
 import type { Flights } from './flights.js'
+import type { BlobInReading } from './keeping/blobs-in-reading.js'
 import type { RecordHappening } from './ledger.js'
 import type { OpenFile } from './mirror.js'
 import { openBlob, openBytes, openFlight } from './open-files.js'
@@ -39,8 +40,8 @@ export interface RegistryMirrorOptions {
   readonly flights: Pick<Flights, 'find' | 'isSpoilt' | 'start'>
   /** Files, by their sha256, that nobody may have, and the withheld image they are of. */
   readonly withheldFiles: () => ReadonlyMap<string, Uuid>
-  /** The blob, read as configuration says. */
-  readonly verified: (blob: OpenBlob) => OpenBlob
+  /** The blob, read as configuration says, by one client of many. */
+  readonly forClient: (blob: OpenBlob) => BlobInReading
   readonly counters: Pick<MirrorCounters, 'fileAsked' | 'tagMoved'>
   readonly record: RecordHappening
   readonly log: Log
@@ -560,12 +561,12 @@ export class RegistryMirror implements Registry {
     sizeBytes: number,
     signal: AbortSignal,
   ): Promise<OpenFile> {
-    const { counters, flights, holdbackBytes, store, verified } = this.#options
+    const { counters, flights, forClient, holdbackBytes, store } = this.#options
     const kept = store.blobs.find(parseRegistryDigest(digest)!, sizeBytes)
     const blob = kept && (await store.blobs.open(kept.sha256))
     const object = blob ? undefined : await store.registry.object(digest)
     if (blob || object) counters.fileAsked('hit')
-    if (blob) return openBlob(verified(blob))
+    if (blob) return openBlob(forClient(blob))
     if (object) {
       this.#room.used(digest)
       return openBytes(object.bytes)

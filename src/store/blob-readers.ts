@@ -56,6 +56,10 @@ export class DiskOpenBlob implements OpenBlob {
     this.#lease = lease
   }
 
+  get isDamaged(): boolean {
+    return this.#lease.isBroken
+  }
+
   async read(buffer: Uint8Array, positionBytes: number): Promise<number> {
     const wanted = buffer.subarray(0, Math.max(0, Math.min(buffer.length, this.ref.sizeBytes - positionBytes)))
     this.#checkLease()
@@ -75,7 +79,7 @@ export class DiskOpenBlob implements OpenBlob {
   }
 
   #checkLease(): void {
-    if (!this.#lease.isBroken) return
+    if (!this.isDamaged) return
     throw new MirrorError('STORE_BROKEN', `blob ${this.ref.sha256} was found damaged while it was being read`)
   }
 }

@@ -50,6 +50,8 @@ export interface OpenBlob {
   readonly ref: BlobRef
   /** Where its file lies, below `blobs/` of the data directory, with `/`; `undefined` if it is not such a file. */
   readonly path?: string | undefined
+  /** It has been quarantined since it was opened: what was read of it before is not to be handed on either. */
+  readonly isDamaged: boolean
   /**
    * Fills `buffer` from `positionBytes` and answers how many bytes it got; fewer than asked only at the end.
    * @throws MirrorError STORE_BROKEN when the disk refuses, when the file ends before `ref.sizeBytes`, or when the blob

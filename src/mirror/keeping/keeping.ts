@@ -11,6 +11,8 @@ import type { MirrorCounters } from '../counters.js'
 import type { RecordHappening } from '../ledger.js'
 import type { KeepingStatus } from '../mirror.js'
 import type { Offer } from '../reception.js'
+import { type BlobInReading, BlobsInReading } from './blobs-in-reading.js'
+import type { ChunkChecks } from './checked-chunk.js'
 import { Mender } from './mender.js'
 import { ReadChecks, type VerifyOnRead } from './read-checks.js'
 import { Room } from './room.js'
@@ -67,6 +69,8 @@ export class Keeping {
   readonly #mender: Mender
   readonly #scrubber: Scrubber
   readonly #checks: ReadChecks
+  readonly #chunkChecks: ChunkChecks
+  readonly #blobsInReading: BlobsInReading
   readonly #abort = new AbortController()
   #rounds: Promise<void> | undefined
   /** Aborted, it is time for the next round. */
@@ -82,6 +86,13 @@ export class Keeping {
     const imagesWith = (sha256: string) => [...imagesWithBlob(options.store, sha256)]
     this.#scrubber = new Scrubber({ ...options, rounds: scrub, mend, imagesWith, clock })
     this.#checks = new ReadChecks(verifyOnRead, clock)
+    this.#chunkChecks = {
+      blobs: options.store.blobs,
+      checks: this.#checks,
+      counters: options.counters,
+      onDamage: (sha256, chunk) => void mend(sha256, { foundBy: 'a read', chunks: [chunk] }),
+    }
+    this.#blobsInReading = new BlobsInReading(this.#chunkChecks)
   }
 
   start(): void {
@@ -98,16 +109,14 @@ export class Keeping {
     this.#napping.abort()
   }
 
-  /** The blob, read as `verifyOnRead` says. Takes over `blob`. */
+  /** The blob, read as `verifyOnRead` says, by one who hands it on to many. Takes over `blob`. */
   verified(blob: OpenBlob): OpenBlob {
-    const { counters, store, verifyOnRead } = this.#options
-    if (verifyOnRead === 'never') return blob
-    return new VerifiedBlob(blob, {
-      blobs: store.blobs,
-      checks: this.#checks,
-      counters,
-      onDamage: (sha256, chunk) => void this.#mender.mend(sha256, { foundBy: 'a read', chunks: [chunk] }),
-    })
+    return this.#options.verifyOnRead === 'never' ? blob : new VerifiedBlob(blob, this.#chunkChecks)
+  }
+
+  /** The blob, read as `verifyOnRead` says, and together with all other clients who read it. Takes over `blob`. */
+  forClient(blob: OpenBlob): BlobInReading {
+    return this.#blobsInReading.join(blob)
   }
 
   /**

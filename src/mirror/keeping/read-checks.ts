@@ -33,11 +33,12 @@ export class ReadChecks {
     this.#mode = mode
   }
 
-  wants(sha256: string, chunkIndex: number): boolean {
+  /** @param isFromStart for readings of a part of the chunk: the one in SAMPLE_OF is chosen among those of its first bytes. */
+  wants(sha256: string, chunkIndex: number, isFromStart = true): boolean {
     if (this.#mode !== 'sampled') return this.#mode === 'always'
     const chunks = this.#trustedNow(sha256)
     const isTrusted = ((chunks?.[chunkIndex >> 3] ?? 0) & (1 << (chunkIndex & 7))) !== 0
-    return !isTrusted || this.#dice() * SAMPLE_OF < 1
+    return !isTrusted || (isFromStart && this.#dice() * SAMPLE_OF < 1)
   }
 
   /** A chunk was read and is good. @param chunkCount of the blob. */
@@ -49,6 +50,12 @@ export class ReadChecks {
       this.#trusted.set(sha256, { sinceMs: this.#clock.steadyMs(), chunks })
     }
     chunks[chunkIndex >> 3]! |= 1 << (chunkIndex & 7)
+  }
+
+  /** A chunk was read and is not what was kept: the next reading is checked in any case. */
+  failed(sha256: string, chunkIndex: number): void {
+    const chunks = this.#trustedNow(sha256)
+    if (chunks) chunks[chunkIndex >> 3]! &= ~(1 << (chunkIndex & 7))
   }
 
   #trustedNow(sha256: string): Uint8Array | undefined {

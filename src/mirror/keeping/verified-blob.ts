@@ -1,16 +1,6 @@
-import { MirrorError } from '../../errors.js'
 import { OneAtATime } from '../../parts/one-at-a-time.js'
-import { type BlobRef, type BlobStore, CHUNK_BYTES, type OpenBlob } from '../../store/blob-store.js'
-import type { MirrorCounters } from '../counters.js'
-import type { ReadChecks } from './read-checks.js'
-
-export interface VerifiedBlobOptions {
-  readonly blobs: Pick<BlobStore, 'isChunkGood'>
-  readonly checks: ReadChecks
-  readonly counters: MirrorCounters
-  /** Told of a chunk that is not what was kept, before its reader is. */
-  readonly onDamage: (sha256: string, chunkIndex: number) => void
-}
+import { type BlobRef, CHUNK_BYTES, type OpenBlob } from '../../store/blob-store.js'
+import { type ChunkChecks, readCheckedChunk } from './checked-chunk.js'
 
 /**
  * A blob whose chunks are compared with their hashes before a byte of them leaves, those that ReadChecks wants: then the
@@ -18,7 +8,7 @@ export interface VerifiedBlobOptions {
  */
 export class VerifiedBlob implements OpenBlob {
   readonly #blob: OpenBlob
-  readonly #options: VerifiedBlobOptions
+  readonly #options: ChunkChecks
   /** So that two readings at once need one buffer, and a chunk that both want is read once. */
   readonly #reading = new OneAtATime()
   #buffer: Buffer | undefined
@@ -26,13 +16,17 @@ export class VerifiedBlob implements OpenBlob {
   #current: { readonly index: number; readonly bytes: Buffer | undefined } | undefined
 
   /** Takes over `blob`, and closes it. */
-  constructor(blob: OpenBlob, options: VerifiedBlobOptions) {
+  constructor(blob: OpenBlob, options: ChunkChecks) {
     this.#blob = blob
     this.#options = options
   }
 
   get ref(): BlobRef {
     return this.#blob.ref
+  }
+
+  get isDamaged(): boolean {
+    return this.#blob.isDamaged
   }
 
   get path(): string | undefined {
@@ -63,26 +57,11 @@ export class VerifiedBlob implements OpenBlob {
 
   /** The bytes of a chunk that is good; `undefined` for one that need not be looked at. */
   async #check(index: number): Promise<Buffer | undefined> {
-    const { blobs, checks, counters, onDamage } = this.#options
     const { sha256, sizeBytes } = this.ref
-    const startBytes = index * CHUNK_BYTES
-    if (startBytes >= sizeBytes || !checks.wants(sha256, index)) return undefined
+    if (index * CHUNK_BYTES >= sizeBytes || !this.#options.checks.wants(sha256, index)) return undefined
     // What was in the buffer is no longer, whatever becomes of this.
     this.#current = undefined
     this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, sizeBytes))
-    const chunk = this.#buffer.subarray(0, Math.min(CHUNK_BYTES, sizeBytes - startBytes))
-    for (let filledBytes = 0; filledBytes < chunk.length; ) {
-      const readBytes = await this.#blob.read(chunk.subarray(filledBytes), startBytes + filledBytes)
-      if (readBytes === 0) throw new MirrorError('STORE_BROKEN', `blob ${sha256} ends within chunk ${index}`)
-      filledBytes += readBytes
-    }
-    if (await blobs.isChunkGood(sha256, index, chunk)) {
-      counters.readChecked('good')
-      checks.passed(sha256, index, Math.ceil(sizeBytes / CHUNK_BYTES))
-      return chunk
-    }
-    counters.readChecked('bad')
-    onDamage(sha256, index)
-    throw new MirrorError('STORE_BROKEN', `chunk ${index} of blob ${sha256} is not what was kept`)
+    return await readCheckedChunk(this.#blob, index, this.#buffer, this.#options)
   }
 }

@@ -16,6 +16,7 @@ async function makeRig(mode: VerifyOnRead = 'always') {
     const blob = (await rig.store.blobs.open(made.sha256))!
     const watched = {
       ref: blob.ref,
+      isDamaged: false,
       read: (buffer: Uint8Array, positionBytes: number) => {
         reads.push([positionBytes, buffer.length])
         return blob.read(buffer, positionBytes)

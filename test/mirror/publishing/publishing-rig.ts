@@ -103,7 +103,9 @@ export async function makePublishingRig(
       const offer = await opened.mirror.findFile(uuid, 0, never)
       const file = await offer.open(never)
       try {
-        return Buffer.concat(await file.stream(0, offer.sizeBytes).toArray())
+        const pieces: Uint8Array[] = []
+        for await (const piece of file.stream(0, offer.sizeBytes)) pieces.push(piece)
+        return Buffer.concat(pieces)
       } finally {
         await file.close()
       }
