@@ -462,7 +462,7 @@ export class DiskBlobStore implements BlobStore {
       measure: (path) => this.#pool.begin(path),
       digest: (path, algorithm, sizeBytes) => this.#pool.digest(path, algorithm, sizeBytes),
       sync: (place) => this.#partialFiles.sync(place),
-      admit: (path, measured) => this.#naming.run(() => this.#admit(path, measured)),
+      admit: (path, measured, onKept) => this.#naming.run(() => this.#admit(path, measured, onKept)),
       clear: (place) => this.#partialFiles.clear(place),
       drop: (place) => this.#partialFiles.drop(place),
       onLeft: async (place, isSuspended) => {
@@ -473,11 +473,16 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
-  async #admit(path: string, measured: Measured & { readonly sizeBytes: number }): Promise<Fingerprint> {
+  async #admit(
+    path: string,
+    measured: Measured & { readonly sizeBytes: number },
+    onKept: () => void,
+  ): Promise<Fingerprint> {
     const { sizeBytes, sha256, sha1, md5, chunks } = measured
     const kept = await this.#keptAlready(sha256)
     if (kept) {
       await this.#fileSystem.remove(path)
+      onKept()
       return kept
     }
     const twin = this.#table.matching({ algorithm: 'sha1', hex: sha1 }).find((ref) => ref.sha256 !== sha256)
@@ -489,13 +494,14 @@ export class DiskBlobStore implements BlobStore {
     }
     const fingerprint = { sizeBytes, sha256, sha1, md5, keptMs: this.#thisSecondMs(), chunks }
     await this.#files.adopt(path, fingerprint)
-    await this.#take(fingerprint)
+    await this.#take(fingerprint, onKept)
     return fingerprint
   }
 
-  async #take(fingerprint: Fingerprint): Promise<void> {
+  async #take(fingerprint: Fingerprint, onKept: () => void = () => {}): Promise<void> {
     const row = { ref: fingerprint, usedMs: this.#now() }
     this.#table.set(row.ref, row.usedMs)
+    onKept()
     this.#newlyUsed.delete(fingerprint.sha256)
     await this.#index.put([row])
   }

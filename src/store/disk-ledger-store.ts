@@ -57,6 +57,8 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
   #damaged = 0
   #timer: NodeJS.Timeout | undefined
   #isFailing = false
+  /** A crash has left something behind the good part of the segment. */
+  #isTorn = false
   #isClosed = false
   readonly #mirrorKey: MirrorKey
   #key: MinisignSigner | undefined
@@ -190,11 +192,13 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
           sizeBytes += line.length
           count++
         }
-        if (this.#goodBytes >= (this.#options.segmentBytes ?? SEGMENT_BYTES)) {
+        // What is torn behind a full segment is cut off by one write more to it: in a segment that is not the last, it would be a fault.
+        if (this.#goodBytes >= (this.#options.segmentBytes ?? SEGMENT_BYTES) && !this.#isTorn) {
           this.#segment++
           this.#goodBytes = 0
         }
         await this.#writeBatch(Buffer.concat(this.#waiting.slice(0, count)))
+        this.#isTorn = false
         this.#waiting.splice(0, count)
         this.#waitingBytes -= sizeBytes
       }
@@ -264,6 +268,7 @@ export class DiskLedgerStore extends LedgerFiles implements LedgerStore {
       if (sizeBytes > endBytes) cut = { segment, bytes: sizeBytes - endBytes }
       this.#segment = Number.parseInt(segment, 10)
       this.#goodBytes = endBytes
+      this.#isTorn = sizeBytes > endBytes
       if (!last) continue
       this.#damaged = damaged
       if (damaged > 0) {

@@ -35,8 +35,11 @@ export interface PartialOwner {
   digest(path: string, algorithm: DigestAlgorithm, sizeBytes: number): Promise<string>
   /** Makes the bytes, and what tells of them, durable. */
   sync(place: PartialPlace): Promise<void>
-  /** Gives the synced file at `path` its name, or drops it for the one that is already kept. */
-  admit(path: string, measured: Measured & { readonly sizeBytes: number }): Promise<Fingerprint>
+  /**
+   * Gives the synced file at `path` its name, or drops it for the one that is already kept.
+   * @param onKept told the moment it counts among what is kept.
+   */
+  admit(path: string, measured: Measured & { readonly sizeBytes: number }, onKept: () => void): Promise<Fingerprint>
   /** Removes what is left of the place when its bytes have their name. */
   clear(place: PartialPlace): Promise<void>
   /** Removes the bytes and all that tells of them. */
@@ -97,8 +100,9 @@ export class DiskPartialBlob implements PartialBlob {
     return this.#place.extents.prefixBytes
   }
 
-  /** What it will have of the disk when it is whole, as far as that can be known. */
+  /** What it will have of the disk when it is whole, as far as that can be known; nothing once it counts among what is kept. */
   get foreseenBytes(): number {
+    if (this.#isKept) return 0
     return this.#expected.isOpenEnded ? this.#place.extents.totalBytes : this.#expected.sizeBytes
   }
 
@@ -234,8 +238,9 @@ export class DiskPartialBlob implements PartialBlob {
       }
       const sizeBytes = this.expected.sizeBytes
       await beforeNaming?.(measured.sha256)
-      const fingerprint = await this.#owner.admit(this.#place.path, { ...measured, sizeBytes })
-      this.#isKept = true
+      const fingerprint = await this.#owner.admit(this.#place.path, { ...measured, sizeBytes }, () => {
+        this.#isKept = true
+      })
       await this.#syncing
       await this.#owner.clear(this.#place).catch((error: unknown) => {
         this.#owner.log.warn({ path: this.#place.path, err: error }, 'what is left of a kept download is in the way')

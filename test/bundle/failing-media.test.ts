@@ -251,7 +251,7 @@ describe('a closed side with too little room for a bundle', () => {
       expect(failed).toMatchObject({ state: 'failed', error: { code: 'STORE_FULL' } })
       // Whatever is written at that moment hears of it: most often a file, sometimes what is noted of one.
       expect(failed.error!.message).toMatch(
-        /no room here for image-\d .* and give the same command again$|no room left|disk is full/,
+        /no room here for image-\d .* and give the same command again: their files have \d+ bytes|no room left|disk is full/,
       )
       await expectServed(site, [small])
 

@@ -117,6 +117,17 @@ export function blobStoreContract(
       expect(store.receivingBytes).toBe(0)
     })
 
+    it('counts a blob among what is coming or among what is kept, and never among both', async () => {
+      const partial = await store.receive(expectedOf(bytes, 'sha1'))
+      await partial.append(bytes)
+      const counted = () => [store.receivingBytes, store.keptBytes]
+      expect(counted()).toEqual([bytes.length, 0])
+      await partial.keep()
+      expect(counted()).toEqual([0, bytes.length])
+      await partial.close()
+      expect(counted()).toEqual([0, bytes.length])
+    })
+
     it('takes no more than the most that was allowed', async () => {
       const partial = await store.receive({ sizeBytes: 10, digests: [], isOnce: true, isOpenEnded: true })
       await expect(partial.append(bytes.subarray(0, 11))).rejects.toMatchObject({ code: 'UPSTREAM_MISBEHAVED' })

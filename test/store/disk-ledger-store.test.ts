@@ -114,6 +114,19 @@ describe('the ledger', () => {
     expect((await ledger.newest(UUID, 1)).map(({ seq }) => seq)).toEqual([3])
   })
 
+  it('cuts off what a crash has torn behind a full segment before it begins the next', async () => {
+    const { places, path } = await writtenLedger(1, { segmentBytes: 1 })
+    const whole = await readFile(join(places.root, 'ledger', '000002.jsonl'))
+    await writeFile(join(places.root, 'ledger', '000002.jsonl'), Buffer.concat([whole, Buffer.from('{"torn')]))
+    const ledger = await openLedger(places, { segmentBytes: 1 })
+    ledger.append('claimed', UUID, { number: 2 })
+    await ledger.flush()
+    ledger.append('claimed', UUID, { number: 3 })
+    await ledger.flush()
+    expect(await readdir(join(path, '..'))).toContain('000003.jsonl')
+    expect(await check(places)).toMatchObject({ faults: [], entries: 5, unfinishedBytes: 0 })
+  })
+
   it('cuts off a line that a crash has torn, and tells of it', async () => {
     const { places, path } = await writtenLedger(3)
     await truncate(path, (await stat(path)).size - 10)

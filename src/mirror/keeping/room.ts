@@ -239,13 +239,15 @@ export class Room {
     const { clock, store } = this.#options
     const busy = new Set<Uuid | string>()
     let missingBytes = wantedBytes
-    // Every round frees something, or knows one more that is busy: the first of a plan is as it was planned this very moment.
+    // Every round frees something, or knows one more that is busy: up to the first that frees something, a plan is as it was made this
+    // very moment.
     while (missingBytes > 0) {
       const plan = this.#planFor(arrival, missingBytes, busy)
-      if (!plan.some(({ sizeBytes }) => sizeBytes > 0)) return false
+      const first = plan.findIndex(({ sizeBytes }) => sizeBytes > 0)
+      if (first < 0) return false
       const world = { plannedMs: clock.steadyMs(), changes: store.images.changes }
       for (const [place, departure] of plan.entries()) {
-        if (missingBytes <= 0 || (place > 0 && this.#mayHaveToStay(departure, world))) break
+        if (missingBytes <= 0 || (place > first && this.#mayHaveToStay(departure, world))) break
         const isHeld = departure.uuid !== undefined && store.images.get(departure.uuid) !== undefined
         if (!(await this.#letGo(departure))) {
           for (const each of departure.uuid ? [departure.uuid] : departure.sha256s) busy.add(each)
