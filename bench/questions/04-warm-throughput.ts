@@ -1,3 +1,4 @@
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inTurns, median, ratios, rounded, spread } from '../figures.js'
 import { readAll } from '../load/readers.js'
@@ -43,10 +44,13 @@ export async function run(bench: Bench): Promise<Result> {
       trustedProxies: ['127.0.0.1'],
     }),
   )
-  const nginx = bench.use(await startNginx(join(directory, 'nginx'), `root ${join(directory, 'origin', 'root')};`))
-  const front = bench.use(await startFront(join(directory, 'front'), mirror.url, join(directory, 'mirror', 'data')))
   // Warm means kept, and in the page cache; nginx in front sends what is held already.
   await readAll(mirror.url + image.filePath)
+  const data = join(directory, 'mirror', 'data')
+  const front = bench.use(await startFront(join(directory, 'front'), mirror.url, data))
+  // The very file that we keep: how one was written decides in what pieces the page cache has it, and how fast it is sent.
+  const blob = await onlyFileBelow(join(data, 'blobs'), image.sizeBytes)
+  const nginx = bench.use(await startNginx(join(directory, 'nginx'), `location = ${image.filePath} { alias ${blob}; }`))
   const warm = [mirror, nginx, front].map(({ url }) => readAll(url + image.filePath, { file: image.file }))
   const isSame = (await Promise.all(warm)).every(({ corrupt, failed }) => corrupt === 0 && failed === 0)
 
@@ -97,11 +101,23 @@ export async function run(bench: Bench): Promise<Result> {
   }
 }
 
+async function onlyFileBelow(directory: string, sizeBytes: number): Promise<string> {
+  for (const name of await readdir(directory, { recursive: true })) {
+    const found = await stat(join(directory, name))
+    if (found.isFile() && found.size === sizeBytes) return join(directory, name)
+  }
+  throw new Error(`no file of ${sizeBytes} bytes below ${directory}`)
+}
+
 /** nginx before the mirror, which sends what is held itself, as deploy/nginx has it. */
 async function startFront(directory: string, mirrorUrl: string, data: string): Promise<BenchedNginx> {
   return await startNginx(
     directory,
-    `location / { proxy_pass ${mirrorUrl}; proxy_set_header X-Sendfile-Type X-Accel-Redirect; }
-     location /held/ { internal; alias ${join(data, 'blobs')}/; sendfile_max_chunk 1m; }`,
+    `location / {
+       proxy_pass http://imgapi_mirror; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+       proxy_set_header X-Sendfile-Type X-Accel-Redirect;
+     }
+     location /held/ { internal; alias ${join(data, 'blobs')}/; }`,
+    `upstream imgapi_mirror { server ${new URL(mirrorUrl).host}; keepalive 64; }`,
   )
 }

@@ -3,20 +3,23 @@ import type { ByteStream } from './mirror.js'
 /** Where a stream takes its bytes from. */
 export interface PieceSource {
   /**
-   * The bytes from `positionBytes` on: at least one, at most up to `endBytes`, and no more than PIECE_BYTES. Waits until they
-   * may be read; rejects when that will never be.
+   * The bytes from `positionBytes` on: at least one, at most up to `endBytes`, and no more than PIECE_BYTES, or LARGE_PIECE_BYTES
+   * if `mayBeLarge`. Waits until they may be read; rejects when that will never be.
    */
-  piece(positionBytes: number, endBytes: number): Promise<Uint8Array>
+  piece(positionBytes: number, endBytes: number, mayBeLarge?: boolean): Promise<Uint8Array>
   /** Nobody will look at a piece again: other bytes may stand there. */
   spent(piece: Uint8Array): void
 }
 
-/** Bytes are read and handed on in pieces of this size: what one slow client costs in memory. */
+/** Bytes are read and handed on in pieces of this size: what one slow client of a crowd costs in memory. */
 export const PIECE_BYTES = 128 * 1024
 
+/** For those who have more: each piece is a way through a thread and back, which takes as long as reading 128 KiB. */
+export const LARGE_PIECE_BYTES = 512 * 1024
+
 /**
- * So many streams may have a piece more, which is read while the one before it is sent. In a larger crowd there is always
- * somebody to read for.
+ * So many streams have large pieces, and one more, which is read while the one before it is sent: 64 MiB of them together. In a larger
+ * crowd there is always somebody to read for.
  */
 const MOST_READING_AHEAD = 64
 
@@ -103,7 +106,7 @@ export class FileStream implements ByteStream, AsyncIterator<Uint8Array, undefin
   #readNext(): void {
     if (this.#isReading || this.#failure || this.#positionBytes >= this.#endBytes) return
     this.#isReading = true
-    this.#source.piece(this.#positionBytes, this.#endBytes).then(
+    this.#source.piece(this.#positionBytes, this.#endBytes, this.#readsAhead).then(
       (piece) => this.#hasRead(piece),
       (error) => {
         this.#isReading = false

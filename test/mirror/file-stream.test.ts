@@ -53,6 +53,21 @@ describe('a stream of a file', () => {
     expect([closed, file.lent]).toEqual([1, 0])
   })
 
+  it('asks for large pieces for the first of a crowd, and for none of the rest', async () => {
+    const asked: (boolean | undefined)[] = []
+    const source = {
+      piece: async (_positionBytes: number, _endBytes: number, mayBeLarge?: boolean) => {
+        asked.push(mayBeLarge)
+        return Buffer.alloc(1)
+      },
+      spent: () => {},
+    }
+    const streams = await opened(MOST_READING_AHEAD + 10, () => new FileStream(source, 0, 1))
+    await Promise.all(streams.map((stream) => stream.next()))
+    expect(asked.filter(Boolean)).toHaveLength(MOST_READING_AHEAD)
+    expect(asked.slice(-10)).toEqual(Array(10).fill(false))
+  })
+
   it('tells who waits at once that it is destroyed, whatever the file does, and takes nothing that comes later', async () => {
     const file = makeFile()
     const [late, isAsked] = [deferred<Uint8Array>(), deferred<void>()]

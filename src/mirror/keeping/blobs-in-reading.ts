@@ -38,7 +38,7 @@ export class BlobsInReading {
     return {
       ref,
       path,
-      piece: (positionBytes, endBytes) => shared.piece(positionBytes, endBytes),
+      piece: (positionBytes, endBytes, mayBeLarge) => shared.piece(positionBytes, endBytes, mayBeLarge),
       spent: (piece) => this.#pieces.spent(piece),
       close: async () => {
         const isLast = shared.leave()

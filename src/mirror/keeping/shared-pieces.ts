@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache'
 import { SpareBuffers } from '../../parts/spare-buffers.js'
-import { PIECE_BYTES } from '../file-stream.js'
+import { LARGE_PIECE_BYTES, PIECE_BYTES } from '../file-stream.js'
 
-/** Pieces that are kept when nobody reads them, because somebody else may come by: 16 MiB. */
-const MOST_KEPT = 128
-/** Memory of forgotten ones, for the next: 4 MiB. */
-const MOST_SPARE = 32
+/** Pieces that are kept when nobody reads them, because somebody else may come by. */
+const KEPT_BYTES = 16 * 1024 * 1024
+/** Memory of forgotten ones, for the next; of either size. */
+const SPARE_BYTES = 4 * 1024 * 1024
 
 interface Piece {
   readonly bytes: Buffer
@@ -15,13 +15,18 @@ interface Piece {
 
 /**
  * The pieces of blobs that were read last, for all who read the same: who comes next finds them, and spares the disk, the
- * page cache and a copy. What they take: MOST_KEPT pieces, MOST_SPARE that are empty, and those that were forgotten while
+ * page cache and a copy. What they take: KEPT_BYTES, twice SPARE_BYTES that are empty, and those that were forgotten while
  * somebody was sending them, one or two for each who does.
  */
 export class SharedPieces {
-  readonly #kept = new LRUCache<string, Piece>({ max: MOST_KEPT, dispose: (piece) => this.#forget(piece) })
+  readonly #kept = new LRUCache<string, Piece>({
+    maxSize: KEPT_BYTES,
+    sizeCalculation: ({ bytes }) => bytes.buffer.byteLength,
+    dispose: (piece) => this.#forget(piece),
+  })
   readonly #lent = new WeakMap<ArrayBufferLike, Piece>()
-  readonly #spare = new SpareBuffers(PIECE_BYTES, MOST_SPARE)
+  readonly #small = new SpareBuffers(PIECE_BYTES, SPARE_BYTES / PIECE_BYTES)
+  readonly #large = new SpareBuffers(LARGE_PIECE_BYTES, SPARE_BYTES / LARGE_PIECE_BYTES)
 
   /** The piece of that name, if it is here; to be given back by `spent`. */
   lend(name: string): Uint8Array | undefined {
@@ -32,9 +37,10 @@ export class SharedPieces {
     return piece.bytes
   }
 
-  /** Memory to fill, for `keep` or `drop`. @param sizeBytes at most PIECE_BYTES. */
+  /** Memory to fill, for `keep` or `drop`. @param sizeBytes at most LARGE_PIECE_BYTES. */
   take(sizeBytes: number): Buffer {
-    return this.#spare.take(sizeBytes).subarray(0, sizeBytes)
+    const spare = sizeBytes > PIECE_BYTES ? this.#large : this.#small
+    return spare.take(sizeBytes).subarray(0, sizeBytes)
   }
 
   /** What was filled is a piece, which nobody changes any more. */
@@ -44,7 +50,9 @@ export class SharedPieces {
 
   /** What was taken is of no use. */
   drop(bytes: Buffer): void {
-    this.#spare.giveBack(bytes)
+    // Whose it is not lets it be.
+    this.#small.giveBack(bytes)
+    this.#large.giveBack(bytes)
   }
 
   /** One of those who borrowed it is through with all or part of a piece. Whoever never says so leaves it to the garbage collector. */
@@ -68,6 +76,6 @@ export class SharedPieces {
   #reuse(piece: Piece): void {
     if (!piece.isForgotten || piece.readers > 0) return
     this.#lent.delete(piece.bytes.buffer)
-    this.#spare.giveBack(piece.bytes)
+    this.drop(piece.bytes)
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { PIECE_BYTES } from '../../../src/mirror/file-stream.js'
+import { LARGE_PIECE_BYTES, PIECE_BYTES } from '../../../src/mirror/file-stream.js'
 import { type BlobInReading, BlobsInReading } from '../../../src/mirror/keeping/blobs-in-reading.js'
 import { ReadChecks, type VerifyOnRead } from '../../../src/mirror/keeping/read-checks.js'
 import { blobPath, flipBit, MIB } from './damage.js'
@@ -44,10 +44,11 @@ async function makeRig(mode: VerifyOnRead, { sizeBytes = 2 * MIB + 99, dice = ()
   return Object.assign(rig, { ...made, path: blobPath(rig.directory, made.bytes), damaged, reads, checks, join })
 }
 
-async function readAll(blob: BlobInReading, startBytes: number, endBytes: number): Promise<Buffer> {
+async function readAll(blob: BlobInReading, startBytes: number, endBytes: number, mayBeLarge = false): Promise<Buffer> {
   const pieces: Buffer[] = []
   for (let positionBytes = startBytes; positionBytes < endBytes; ) {
-    const piece = await blob.piece(positionBytes, endBytes)
+    const piece = await blob.piece(positionBytes, endBytes, mayBeLarge)
+    expect(piece.length).toBeLessThanOrEqual(mayBeLarge ? LARGE_PIECE_BYTES : PIECE_BYTES)
     pieces.push(Buffer.from(piece))
     positionBytes += piece.length
     blob.spent(piece)
@@ -69,7 +70,9 @@ describe('a blob that clients read', () => {
         [PIECE_BYTES - 1, PIECE_BYTES + 1],
         [5, 2 * MIB + 99],
       ] as const) {
-        expect((await readAll(blob, start, end)).equals(bytes.subarray(start, end))).toBe(true)
+        for (const mayBeLarge of [false, true, true]) {
+          expect((await readAll(blob, start, end, mayBeLarge)).equals(bytes.subarray(start, end))).toBe(true)
+        }
       }
       await blob.close()
     },
@@ -85,6 +88,16 @@ describe('a blob that clients read', () => {
     other.spent(await other.piece(100, MIB))
     expect(reads).toEqual([[0, PIECE_BYTES]])
     await other.close()
+  })
+
+  it('is read in large pieces for those who may have them, who share them too', async () => {
+    const { join, reads } = await makeRig('never')
+    const [one, other] = [await join(), await join()]
+    const pieces = await Promise.all([one.piece(0, MIB, true), other.piece(0, MIB, true)])
+    expect(pieces[0]!.length).toBe(LARGE_PIECE_BYTES)
+    expect(pieces[0]!.buffer).toBe(pieces[1]!.buffer)
+    expect(reads).toEqual([[0, LARGE_PIECE_BYTES]])
+    for (const client of [one, other]) await client.close()
   })
 
   it('has a MiB checked once for all pieces that are taken of it, also by many at once', async () => {
@@ -133,13 +146,19 @@ describe('a damaged blob', () => {
     await flipBit(path, MIB + 1000)
     const [one, other] = [await join(), await join()]
     one.spent(await one.piece(MIB + PIECE_BYTES, 2 * MIB))
+    one.spent(await one.piece(MIB + LARGE_PIECE_BYTES, 2 * MIB, true))
     dice = 0
     const found = await Promise.allSettled([one.piece(MIB, 2 * MIB), other.piece(MIB, 2 * MIB)])
     expect(found.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
     expect(damaged).toEqual([1])
     // Nor is it trusted any more, though the dice would let it pass.
     dice = 0.99
-    await expect(other.piece(MIB + PIECE_BYTES, 2 * MIB)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    for (const [start, mayBeLarge] of [
+      [MIB + PIECE_BYTES, false],
+      [MIB + LARGE_PIECE_BYTES, true],
+    ] as const) {
+      await expect(other.piece(start, 2 * MIB, mayBeLarge)).rejects.toMatchObject({ code: 'STORE_BROKEN' })
+    }
     expect((await readAll(other, 0, MIB)).equals(bytes.subarray(0, MIB))).toBe(true)
     await one.close()
     await other.close()
