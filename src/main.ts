@@ -12,12 +12,15 @@ import { run } from './cli/run.js'
 import type { Input } from './cli/surroundings.js'
 import { hasCode, MirrorError } from './errors.js'
 import type { Log } from './parts/log.js'
+import { GatheredLines } from './telemetry/gathered-lines.js'
 import { makeLog } from './telemetry/log.js'
 
 const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))
 
 /** Where failures nobody expected are told: the log, once there is one. */
 let log: Log | undefined
+
+const logLines = new GatheredLines((text) => process.stdout.write(text))
 
 /** Why standard output did not take everything. */
 let unwritten: Error | undefined
@@ -44,6 +47,7 @@ process.on('unhandledRejection', (reason) => fail(reason))
 // A reader of our output that went away (a pager, a log collector) is no reason to stop serving.
 process.stdout.on('error', noteUnwritten)
 process.stderr.on('error', () => {})
+process.on('exit', () => logLines.flush())
 process.on('exit', tellUnwritten)
 
 try {
@@ -63,7 +67,7 @@ try {
       const made = makeLog({
         ...options,
         isTerminal: process.stdout.isTTY === true,
-        write: (line) => process.stdout.write(line),
+        write: (line) => logLines.add(line),
       })
       log = made
       return made

@@ -35,7 +35,7 @@ const ERROR_NAMES = ['err', 'error', 'cause', 'reason']
 export function makeLog({ level, format, isTerminal, write }: LogOptions): ProcessLog {
   const isPretty = format === 'pretty' || (format === 'auto' && isTerminal)
   const dress = isPretty ? prettyDress(isTerminal) : (line: string) => line
-  // Written before the call returns: the last line before a crash is the one that is needed.
+  // Handed on before the call returns: the last line before a crash is the one that is needed (see gathered-lines.ts).
   const destination = { write: (line: string) => write(withoutCredentials(dress(line))) }
 
   const threshold: Threshold = { level }
