@@ -31,7 +31,7 @@ const { values } = parseArgs({
 
 const here = import.meta.dirname
 const isQuick = values.quick
-const rounds = Number(values.rounds ?? (isQuick ? 1 : 5))
+const rounds = Number(values.rounds ?? (isQuick ? 1 : 3))
 const only = values.only.map(Number)
 const settings = {
   isQuick,

@@ -27,7 +27,9 @@ node=$(svcprop -p application/node "$SMF_FMRI") || exit "$SMF_EXIT_ERR_CONFIG"
 # Says all that is wrong with it, line by line.
 "$node" "$root/dist/main.js" config check --config "$config" || exit "$SMF_EXIT_ERR_CONFIG"
 
-# A refresh may come before it knows what SIGHUP means; ignored here, it is ignored there until then, and does not end it.
+# A refresh may come before it knows what SIGHUP means, and must not end it. What is ignored here, Node ignores only until it has begun;
+# so the first thing that it loads takes the signal, and nobody is told that it has started before it has.
 trap '' HUP
-"$node" "$root/dist/main.js" serve --config "$config" &
+"$node" --import 'data:text/javascript,process.on("SIGHUP",()=>{})' "$root/dist/main.js" serve --config "$config" &
+sleep 1
 exit "$SMF_EXIT_OK"

@@ -18,10 +18,10 @@ export const PIECE_BYTES = 128 * 1024
 export const LARGE_PIECE_BYTES = 512 * 1024
 
 /**
- * So many streams have large pieces, and one more, which is read while the one before it is sent: 64 MiB of them together. In a larger
+ * So many streams have large pieces, and one more, which is read while the one before it is sent: 32 MiB of them together. In a larger
  * crowd there is always somebody to read for.
  */
-const MOST_READING_AHEAD = 64
+const MOST_READING_AHEAD = 32
 
 interface Waiting {
   readonly resolve: (result: IteratorResult<Uint8Array, undefined>) => void

@@ -10,7 +10,7 @@ import { deferred } from '../../src/parts/deferred.js'
 import { until } from '../support/running-mirror.js'
 
 /** As many as read ahead at most, from file-stream.ts. */
-const MOST_READING_AHEAD = 64
+const MOST_READING_AHEAD = 32
 
 /** A file whose every piece is full of its place, and who has pieces of it. */
 function makeFile() {

@@ -4,8 +4,8 @@ import { LARGE_PIECE_BYTES, PIECE_BYTES } from '../file-stream.js'
 
 /** Pieces that are kept when nobody reads them, because somebody else may come by. */
 const KEPT_BYTES = 16 * 1024 * 1024
-/** Memory of forgotten ones, for the next; of either size. */
-const SPARE_BYTES = 4 * 1024 * 1024
+/** Memory of forgotten ones, for the next, of either size: what is allocated anew stays until the garbage collector comes by. */
+const SPARE_BYTES = 16 * 1024 * 1024
 
 interface Piece {
   readonly bytes: Buffer
